@@ -1,0 +1,129 @@
+"""What a run achieved: per task, the held-out scores of the cold start, of a constant answer, and after GRPO.
+
+`results.json` holds it for programs, `result_tables.py` prints it for people, of one run or of several seeds:
+`python -m cluster.results runs/a runs/b runs/c`. All scores are percent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from cluster.bootstrap import bootstrap_mean
+from cluster.eval_records import EvalSample
+from cluster.result_records import MetricResult, Results, TaskResult
+from cluster.result_tables import combined_markdown, markdown_table
+from data.schema import Task
+from rewards import constant_baseline
+
+RESULTS_FILE = "results.json"
+PERCENT = 100.0
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    Task.TEMPORAL_GROUNDING: ("iou",),
+    Task.TRACKING: ("iou",),
+    Task.MULTIPLE_CHOICE: ("accuracy",),
+    Task.GROUNDED_QA: ("accuracy", "evidence_iou"),
+}
+"""The reward components reported for each task, the main one first."""
+
+
+def compute_results(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample], seed: int = 0) -> Results:
+    """Compare two evaluations of the same held-out prompts.
+
+    Args:
+        cold_start: Evaluation of the policy that GRPO started from.
+        grpo: Evaluation after GRPO.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: the two evaluations are not of the same prompts.
+    """
+    before, after = _by_task(cold_start), _by_task(grpo)
+    if _ids(before) != _ids(after):
+        raise ValueError("the evaluations before and after GRPO are of different prompts")
+    return Results(tasks={task: _task_result(task, before[task], after[task], seed) for task in before})
+
+
+def write_results(run_dir: Path, results: Results) -> Path:
+    """Write `results.json` in one rename and return its path."""
+    path = run_dir / RESULTS_FILE
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(results.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return path
+
+
+def read_results(run_dir: Path) -> Results:
+    """Read a run's `results.json`; a path of the file itself is taken too.
+
+    Raises:
+        FileNotFoundError: the run left no results.
+        pydantic.ValidationError: the file is not a results file.
+    """
+    path = run_dir if run_dir.suffix == ".json" else run_dir / RESULTS_FILE
+    return Results.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def _by_task(samples: Sequence[EvalSample]) -> dict[str, list[EvalSample]]:
+    """Samples per task in the tasks' own order, sorted by prompt id, tasks without samples left out."""
+    groups = {str(task): [s for s in samples if s.prompt.task == task] for task in METRICS}
+    return {task: sorted(group, key=lambda s: s.prompt.id) for task, group in groups.items() if group}
+
+
+def _ids(groups: Mapping[str, list[EvalSample]]) -> dict[str, list[str]]:
+    return {task: [sample.prompt.id for sample in samples] for task, samples in groups.items()}
+
+
+def _task_result(task: str, before: list[EvalSample], after: list[EvalSample], seed: int) -> TaskResult:
+    main, *others = [_metric_result(task, metric, before, after, seed) for metric in METRICS[task]]
+    return TaskResult(
+        **main.model_dump(),
+        clips=len(after),
+        format_rate={"cold_start": _format_rate(before), "grpo": _format_rate(after)},
+        failed=sorted({s.prompt.id for s in (*before, *after) if s.score is None}),
+        also=others,
+    )
+
+
+def _metric_result(
+    task: str, metric: str, before: list[EvalSample], after: list[EvalSample], seed: int
+) -> MetricResult:
+    first = [PERCENT * sample.value(metric) for sample in before]
+    last = [PERCENT * sample.value(metric) for sample in after]
+    constant = constant_baseline(task, [s.prompt for s in after], metric)
+    return MetricResult(
+        metric=metric,
+        cold_start=bootstrap_mean(first, seed),
+        constant=PERCENT * constant.mean,
+        constant_answer=constant.description,
+        grpo=bootstrap_mean(last, seed),
+        gain=bootstrap_mean([b - a for a, b in zip(first, last, strict=True)], seed),
+    )
+
+
+def _format_rate(samples: list[EvalSample]) -> float:
+    return PERCENT * sum(sample.value("format") for sample in samples) / len(samples)
+
+
+def main(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, one per seed, or results.json files")],
+) -> None:
+    """Print the result table of one run, or of several seeds together, as Markdown."""
+    try:
+        results = [read_results(run) for run in runs]
+    except (OSError, ValidationError) as error:
+        typer.echo(f"cannot read the results: {error}", err=True)
+        raise typer.Exit(1) from error
+    names = [run.parent.name if run.suffix == ".json" else run.name for run in runs]
+    named = dict(zip(names, results, strict=True))
+    typer.echo(markdown_table(results[0]) if len(runs) == 1 else combined_markdown(named))
+
+
+if __name__ == "__main__":
+    typer.run(main)
