@@ -1,0 +1,138 @@
+"""The sampling contract: which frames of a clip the policy sees, and how large.
+
+Rollout, learner and evaluation all take their frames from here, so they cannot disagree about the video.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Frames are resized to multiples of 28 x 28 pixels: one token of the language model.
+TOKEN_PIXELS = 28 * 28
+# Beyond this ratio of the sides, one side of a frame would shrink to a single row of patches.
+MAX_ASPECT_RATIO = 200
+
+
+@dataclass(frozen=True)
+class SamplingContract:
+    """How clips are sampled in time and space.
+
+    Attributes:
+        fps: Frames wanted per second of video.
+        min_frames, max_frames: Bounds of the number of frames, multiples of `temporal_patch_size`.
+        min_pixels, max_pixels: Bounds of one frame's area after resizing, pixels.
+        total_pixels: Budget of a clip after resizing: pixels per temporal patch, summed over the temporal patches.
+        patch_size: Side of a vision patch, pixels.
+        merge_size: Patches per side that the vision tower merges into one token.
+        temporal_patch_size: Frames that make one temporal patch.
+
+    Raises:
+        ValueError: the bounds contradict each other.
+    """
+
+    fps: float = 2.0
+    min_frames: int = 4
+    max_frames: int = 64
+    min_pixels: int = 16 * TOKEN_PIXELS
+    max_pixels: int = 256 * TOKEN_PIXELS
+    total_pixels: int = 2048 * TOKEN_PIXELS
+    patch_size: int = 14
+    merge_size: int = 2
+    temporal_patch_size: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.fps > 0:
+            raise ValueError(f"fps must be positive, found {self.fps}")
+        for name in ("min_frames", "max_frames"):
+            if getattr(self, name) % self.temporal_patch_size:
+                raise ValueError(f"{name} must be a multiple of {self.temporal_patch_size}, found {getattr(self, name)}")
+        if not 0 < self.min_frames <= self.max_frames:
+            raise ValueError(f"min_frames ({self.min_frames}) must be above 0 and at most max_frames ({self.max_frames})")
+        if not 0 < self.min_pixels <= self.max_pixels:
+            raise ValueError(f"min_pixels ({self.min_pixels}) must be above 0 and at most max_pixels ({self.max_pixels})")
+
+    @property
+    def unit(self) -> int:
+        """Side of the square of pixels that becomes one token; both sides of a frame are multiples of it."""
+        return self.patch_size * self.merge_size
+
+    def choose_frames(
+        self, total_frames: int, native_fps: float, box_frames: Sequence[int] = ()
+    ) -> tuple[list[int], float]:
+        """Which frames of a source video to take.
+
+        Frames are evenly spaced from the first on: frame k of n is `floor(k * total_frames / n)`, so it is shown at
+        `k / sampled_fps` seconds, late by less than one source frame. A prompt whose boxes belong to known frames gets
+        the same frames if all of those are among them, and exactly the box frames otherwise.
+
+        Args:
+            total_frames: Frames in the source video, taken to be evenly spaced in time.
+            native_fps: Frames per second of the source video.
+            box_frames: Frame indices in the source video that the prompt's boxes belong to, ascending.
+
+        Returns:
+            The indices, ascending, their number a multiple of `temporal_patch_size`; and the sampled fps, one over
+            their mean spacing in seconds.
+
+        Raises:
+            ValueError: too few frames for one temporal patch, no valid frame rate, or box frames that are not in the
+                video, not ascending or of an odd number.
+        """
+        if total_frames < self.temporal_patch_size:
+            raise ValueError(f"{total_frames} frames, at least {self.temporal_patch_size} are needed")
+        if not (native_fps > 0 and math.isfinite(native_fps)):
+            raise ValueError(f"the frame rate is {native_fps}")
+        count = self._count_frames(total_frames, native_fps)
+        indices = [k * total_frames // count for k in range(count)]
+        if set(box_frames) <= set(indices):
+            return indices, count * native_fps / total_frames
+        return self._take_box_frames(total_frames, native_fps, box_frames)
+
+    def choose_size(self, height: int, width: int, num_frames: int) -> tuple[int, int]:
+        """Height and width of the resized frames.
+
+        Multiples of `unit` near the source's shape. A frame has at most `max_pixels` and at most its share of
+        `total_pixels`, though never less than 1.05 times `min_pixels` (the rule of Qwen's video preprocessing).
+
+        Raises:
+            ValueError: no area, or one side more than 200 times the other.
+        """
+        if min(height, width) < 1 or max(height, width) > MAX_ASPECT_RATIO * min(height, width):
+            raise ValueError(f"frames of {width} x {height} pixels")
+        share = self.total_pixels * self.temporal_patch_size // num_frames
+        most = max(min(self.max_pixels, share), int(self.min_pixels * 1.05))
+        rows, columns = round(height / self.unit), round(width / self.unit)
+        area = rows * columns * self.unit**2
+        if area > most:
+            shrink = math.sqrt(height * width / most)
+            rows = max(1, math.floor(height / shrink / self.unit))
+            columns = max(1, math.floor(width / shrink / self.unit))
+        elif area < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / (height * width))
+            rows, columns = math.ceil(height * grow / self.unit), math.ceil(width * grow / self.unit)
+        return rows * self.unit, columns * self.unit
+
+    def seconds_per_grid(self, sampled_fps: float) -> float:
+        """Seconds of video in one temporal patch."""
+        return self.temporal_patch_size / sampled_fps
+
+    def _count_frames(self, total_frames: int, native_fps: float) -> int:
+        """The multiple of `temporal_patch_size` nearest to `fps` frames per second, within the bounds."""
+        patch = self.temporal_patch_size
+        wanted = math.floor(total_frames / native_fps * self.fps / patch + 0.5) * patch
+        available = total_frames // patch * patch
+        return min(max(wanted, self.min_frames), self.max_frames, available)
+
+    def _take_box_frames(
+        self, total_frames: int, native_fps: float, box_frames: Sequence[int]
+    ) -> tuple[list[int], float]:
+        indices = list(box_frames)
+        if len(indices) % self.temporal_patch_size:
+            raise ValueError(f"{len(indices)} box frames do not fill temporal patches of {self.temporal_patch_size}")
+        if any(later <= earlier for earlier, later in zip(indices, indices[1:], strict=False)):
+            raise ValueError(f"box frames {indices} are not in ascending order")
+        if indices[0] < 0 or indices[-1] >= total_frames:
+            raise ValueError(f"box frames {indices} are not all among the video's {total_frames} frames")
+        return indices, (len(indices) - 1) * native_fps / (indices[-1] - indices[0])
