@@ -1,0 +1,158 @@
+"""Weight transfer over gloo, receiving side: runs in vLLM's worker processes.
+
+vLLM ships transfer engines for GPUs only; this one implements its `WeightTransferEngine` interface for the CPU. The
+sending side is `learner/weight_transport/gloo.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch.distributed import ProcessGroup
+from vllm.distributed.utils import (
+    stateless_destroy_torch_distributed_process_group,
+    stateless_init_torch_distributed_process_group,
+)
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.model_executor.layers.attention import is_deferred_attention_layer
+from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
+from vllm.model_executor.model_loader.reload import (
+    finalize_layerwise_reload,
+    initialize_layerwise_reload,
+)
+from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
+
+from data.transport import GLOO_BACKEND, Bucket, GlooHandshake, GlooUpdate, plan_buckets
+
+SENDER = 0
+
+
+class GlooInitInfo(GlooHandshake, WeightTransferInitInfo):
+    """The handshake under the base class vLLM asks for."""
+
+
+class GlooUpdateInfo(GlooUpdate, WeightTransferUpdateInfo):
+    """The update under the base class vLLM asks for."""
+
+
+class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo]):
+    """Receives buckets by broadcast and loads them layer by layer, as from a checkpoint.
+
+    After an error the model holds a mixture of old and new weights and the group is unusable: the engine has to be
+    started again.
+    """
+
+    init_info_cls = GlooInitInfo
+    update_info_cls = GlooUpdateInfo
+    supports_draft_weight_update = False
+
+    group: ProcessGroup | None = None
+    bucket_bytes: int = 0
+    _tied: dict[str, Any]
+
+    def init_transfer_engine(self, init_info: GlooInitInfo) -> None:
+        """Join the learner's group, leaving an earlier one if there is any."""
+        self.shutdown()
+        parallel = self.parallel_config
+        self.bucket_bytes = init_info.bucket_bytes
+        self.group = stateless_init_torch_distributed_process_group(
+            host=init_info.master_address,
+            port=init_info.master_port,
+            rank=init_info.rank_offset + parallel.data_parallel_index * parallel.world_size + parallel.rank,
+            world_size=init_info.world_size,
+            backend=GLOO_BACKEND,
+            timeout=timedelta(seconds=init_info.timeout_s),
+        )
+
+    def start_weight_update(self) -> None:
+        """Prepare every layer to take checkpoint weights."""
+        # Found now, because preparing a layer gives it parameters of its own.
+        self._tied = _tied_layers(self.model)
+        initialize_layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """Receive and load one update. Unlike the base class, waits for no accelerator: there is none."""
+        self.receive_weights(self.parse_update_info(update_info))
+
+    def receive_weights(self, update_info: GlooUpdateInfo) -> None:
+        """Receive every bucket in order and load it.
+
+        Raises:
+            RuntimeError: not initialised, or a peer left or was silent for longer than the time-out.
+            ValueError: the model has no such parameter, or one of another shape.
+        """
+        if self.group is None:
+            raise RuntimeError("weight transfer was not initialised: init_weight_transfer_engine comes first")
+        for bucket in plan_buckets(update_info.parameters(), self.bucket_bytes):
+            # A fresh buffer each time: the loader keeps references until a layer is complete.
+            buffer = torch.empty(bucket.nbytes, dtype=torch.uint8)
+            self.group.broadcast(buffer, SENDER).wait()
+            self._load(bucket, buffer)
+
+    def finish_weight_update(self) -> None:
+        """Put the loaded layers into service.
+
+        Raises:
+            ValueError: a layer did not get all of its parameters; it would go on with old or undefined ones.
+        """
+        incomplete = [name for name in _incomplete_layers(self.model) if name not in self._tied]
+        if incomplete:
+            raise ValueError(f"the learner did not send all parameters of: {', '.join(incomplete)}")
+        finalize_layerwise_reload(self.model, self.model_config)
+        for layer in self._tied.values():
+            # On the CPU a layer computes with a packed copy of its weight. Nothing was loaded into a tied output layer,
+            # so vLLM leaves it with the copy of the old one.
+            layer.quant_method.process_weights_after_loading(layer)
+
+    def shutdown(self) -> None:
+        """Leave the group."""
+        if self.group is not None:
+            stateless_destroy_torch_distributed_process_group(self.group)
+            self.group = None
+
+    def _load(self, bucket: Bucket, buffer: torch.Tensor) -> None:
+        loading = ""
+
+        def stream() -> Iterator[tuple[str, torch.Tensor]]:
+            nonlocal loading
+            for parameter, tensor in bucket.views(buffer):
+                loading = f"{parameter.name} of shape {list(parameter.shape)}"
+                yield parameter.name, tensor
+
+        try:
+            self.model.load_weights(stream())
+        except Exception as error:
+            # vLLM's loaders raise anything from KeyError to AssertionError, mostly without the parameter's name.
+            raise ValueError(f"the model refuses {loading}: {error!r}") from error
+
+
+def _tied_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """Layers, by name, whose weight belongs to an earlier layer: the output layer where it is the input embedding."""
+    owners: set[int] = set()
+    tied: dict[str, torch.nn.Module] = {}
+    for name, layer in model.named_modules():
+        weight = layer._parameters.get("weight")
+        if weight is not None and id(weight) in owners:
+            tied[name] = layer
+        owners.add(id(weight))
+    return tied
+
+
+def _incomplete_layers(model: torch.nn.Module) -> Iterator[str]:
+    """Names of layers that still miss elements after everything was received."""
+    for name, layer in model.named_modules():
+        info = get_layerwise_info(layer)
+        expected = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
+        if not info.can_load() or info.load_numel >= expected or is_deferred_attention_layer(layer):
+            continue
+        # Embeddings are padded to a multiple of 64 rows, and no checkpoint has the padding.
+        padded = isinstance(layer, VocabParallelEmbedding) and info.load_numel > 0
+        if not padded:
+            yield name
