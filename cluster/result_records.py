@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict
 
 from cluster.bootstrap import Interval, Rounded
+from data.schema import Task
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    Task.TEMPORAL_GROUNDING: ("iou",),
+    Task.TRACKING: ("iou",),
+    Task.MULTIPLE_CHOICE: ("accuracy",),
+    Task.GROUNDED_QA: ("accuracy", "evidence_iou"),
+}
+"""The reward components reported for each task, the main one first."""
 
 
 class MetricResult(BaseModel):

@@ -16,21 +16,12 @@ from pydantic import ValidationError
 
 from cluster.bootstrap import bootstrap_mean
 from cluster.eval_records import EvalSample
-from cluster.result_records import MetricResult, Results, TaskResult
+from cluster.result_records import METRICS, MetricResult, Results, TaskResult
 from cluster.result_tables import combined_markdown, markdown_table
-from data.schema import Task
 from rewards import constant_baseline
 
 RESULTS_FILE = "results.json"
 PERCENT = 100.0
-
-METRICS: Mapping[str, tuple[str, ...]] = {
-    Task.TEMPORAL_GROUNDING: ("iou",),
-    Task.TRACKING: ("iou",),
-    Task.MULTIPLE_CHOICE: ("accuracy",),
-    Task.GROUNDED_QA: ("accuracy", "evidence_iou"),
-}
-"""The reward components reported for each task, the main one first."""
 
 
 def compute_results(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample], seed: int = 0) -> Results:
