@@ -1,0 +1,190 @@
+"""Mistakes between fields: values that are each allowed and cannot be run together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from cluster.config import SYNTHETIC, RunConfig
+from cluster.config_problems import Problem
+from data.sampling import TOKEN_PIXELS
+
+# A prompt's text beside its video: question, options, instruction and chat layout, tokens.
+TEXT_TOKENS = 128
+
+
+def contradictions(config: RunConfig) -> Iterator[Problem]:
+    """Every mistake between the fields of a configuration; nothing outside it is looked at."""
+    for check in _CHECKS:
+        yield from check(config)
+
+
+def most_video_tokens(config: RunConfig) -> int:
+    """Upper bound of the tokens of one clip under the sampling contract.
+
+    A token covers 28 x 28 pixels of two frames; how large frames may be depends on their number, as
+    `data.sampling.SamplingContract.choose_size` has it.
+    """
+    video, most = config.video, 0
+    for pairs in range(1, video.max_frames // 2 + 1):
+        frame = max(min(video.max_pixels, video.total_pixels // pairs), int(video.min_pixels * 1.05))
+        most = max(most, pairs * (frame // TOKEN_PIXELS))
+    return most
+
+
+def _group(config: RunConfig) -> Iterator[Problem]:
+    if config.run.algorithm == "grpo" and config.rollout.group_size < 2:
+        yield Problem(
+            ("rollout.group_size",),
+            "GRPO compares the responses of a group with each other; it needs at least 2",
+        )
+
+
+def _batch(config: RunConfig) -> Iterator[Problem]:
+    ranks = config.learner.num_workers
+    responses = config.grpo.prompts_per_step * config.rollout.group_size
+    if config.run.algorithm == "grpo" and responses % ranks:
+        yield Problem(
+            ("grpo.prompts_per_step", "rollout.group_size", "learner.num_workers"),
+            f"{responses} responses per step cannot be shared evenly by {ranks} learner ranks",
+        )
+    if config.has_cold_start and config.cold_start.batch_size % ranks:
+        yield Problem(
+            ("cold_start.batch_size", "learner.num_workers"),
+            f"{config.cold_start.batch_size} samples cannot be shared evenly by {ranks} learner ranks",
+        )
+
+
+def _lengths(config: RunConfig) -> Iterator[Problem]:
+    if config.learner.micro_batch_tokens < config.max_model_tokens:
+        yield Problem(
+            ("learner.micro_batch_tokens", "rollout.max_prompt_tokens", "rollout.max_response_tokens"),
+            f"a prompt with its response has up to {config.max_model_tokens} tokens; a micro-batch must hold it",
+        )
+    video = most_video_tokens(config)
+    if video + TEXT_TOKENS > config.rollout.max_prompt_tokens:
+        yield Problem(
+            ("rollout.max_prompt_tokens", "video.max_frames", "video.max_pixels", "video.total_pixels"),
+            f"a clip may take up to {video} tokens, and its text about {TEXT_TOKENS}; "
+            f"allow at least {video + TEXT_TOKENS} or let the clip have fewer",
+        )
+
+
+def _video(config: RunConfig) -> Iterator[Problem]:
+    video = config.video
+    if video.min_frames > video.max_frames:
+        yield Problem(("video.min_frames", "video.max_frames"), "the fewest frames are more than the most")
+    if video.min_pixels > video.max_pixels:
+        yield Problem(
+            ("video.min_pixels", "video.max_pixels"), "the smallest frame is larger than the largest"
+        )
+
+
+def _clip_bounds(config: RunConfig) -> Iterator[Problem]:
+    if config.grpo.clip_low > config.grpo.clip_high:
+        yield Problem(
+            ("grpo.clip_low", "grpo.clip_high"),
+            "the ratio may fall further than it may rise; clip_high >= clip_low",
+        )
+
+
+def _betas(config: RunConfig) -> Iterator[Problem]:
+    if not all(0 <= beta < 1 for beta in config.learner.adam_betas):
+        yield Problem(("learner.adam_betas",), "each must be at least 0 and below 1")
+
+
+def _schedule(config: RunConfig) -> Iterator[Problem]:
+    if config.run.algorithm == "grpo" and config.learner.warmup_steps >= config.grpo.steps:
+        yield Problem(("learner.warmup_steps", "grpo.steps"), "the warm-up must end before the run does")
+
+
+def _rollout_gpus(config: RunConfig) -> Iterator[Problem]:
+    gpus, parallel = config.rollout.gpus_per_worker, config.rollout.tensor_parallel_size
+    if gpus not in (0, parallel) and not (parallel == 1 and gpus < 1):
+        yield Problem(
+            ("rollout.gpus_per_worker", "rollout.tensor_parallel_size"),
+            f"an engine takes {parallel} GPU(s): gpus_per_worker must be {parallel}, "
+            + (
+                "a part of 1, or 0 to serve on the CPU"
+                if parallel == 1
+                else "one for each part of its weights"
+            ),
+        )
+    elif parallel > 1 and gpus == 0:
+        yield Problem(
+            ("rollout.tensor_parallel_size", "rollout.gpus_per_worker"),
+            f"weights are split over GPUs only; gpus_per_worker must be {parallel}",
+        )
+
+
+def _learner_memory(config: RunConfig) -> Iterator[Problem]:
+    learner = config.learner
+    for name, stage in (("offload_optimizer", 1), ("offload_parameters", 3)):
+        if getattr(learner, name) and learner.zero_stage < stage:
+            yield Problem(
+                (f"learner.{name}", "learner.zero_stage"),
+                f"DeepSpeed offloads these from ZeRO stage {stage} on",
+            )
+        if getattr(learner, name) and learner.gpus_per_worker == 0:
+            yield Problem(
+                (f"learner.{name}", "learner.gpus_per_worker"), "a learner on the CPU has nothing to offload"
+            )
+
+
+def _sync(config: RunConfig) -> Iterator[Problem]:
+    if config.sync.backend != "nccl":
+        return
+    for key, gpus in (
+        ("learner.gpus_per_worker", config.learner.gpus_per_worker),
+        ("rollout.gpus_per_worker", config.rollout.gpus_per_worker),
+    ):
+        if gpus == 0:
+            yield Problem(
+                ("sync.backend", key), "nccl moves weights between GPUs; use gloo or auto on the CPU"
+            )
+        elif gpus < 1:
+            yield Problem(("sync.backend", key), "nccl refuses two processes on one GPU; use gloo or auto")
+
+
+def _tasks(config: RunConfig) -> Iterator[Problem]:
+    weights = config.data.tasks
+    if not any(weight > 0 for weight in weights.values()) or any(weight < 0 for weight in weights.values()):
+        yield Problem(("data.tasks",), "weights must be 0 or more, at least one of them above 0")
+
+
+def _sources(config: RunConfig) -> Iterator[Problem]:
+    data = config.data
+    if data.source == SYNTHETIC and data.num_prompts is None:
+        yield Problem(
+            ("data.num_prompts", "data.source"), "synthetic prompts have no end; say how many to render"
+        )
+    if data.source != SYNTHETIC and Path(data.source).absolute() == Path(data.eval_source).absolute():
+        yield Problem(
+            ("data.source", "data.eval_source"),
+            "held-out prompts must not be the training prompts; give two files",
+        )
+
+
+def _ray(config: RunConfig) -> Iterator[Problem]:
+    if config.ray.address is not None and config.ray.num_cpus is not None:
+        yield Problem(
+            ("ray.num_cpus", "ray.address"),
+            "the CPUs of a cluster that is joined are its own; leave one of them out",
+        )
+
+
+_CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
+    _group,
+    _batch,
+    _lengths,
+    _video,
+    _clip_bounds,
+    _betas,
+    _schedule,
+    _rollout_gpus,
+    _learner_memory,
+    _sync,
+    _tasks,
+    _sources,
+    _ray,
+)

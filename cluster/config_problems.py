@@ -1,0 +1,60 @@
+"""Mistakes in a configuration, and the one message that tells them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.config_fields import shown
+from cluster.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        keys: Dotted paths of the values it lies in; empty when it lies in none.
+        message: What is wrong and what is allowed.
+    """
+
+    keys: tuple[str, ...]
+    message: str
+
+
+@dataclass
+class Origins:
+    """Where the values of a configuration were given, `file:line` or `command line`, and what stands."""
+
+    places: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, key: str, place: str, value: Any) -> None:
+        """Remember the latest place of a key."""
+        self.places[key] = place
+        self.values[key] = value
+
+    def describe(self, key: str, defaults: Mapping[str, Any]) -> str:
+        """`rollout.group_size = 1 (configs/x.yaml:14)`."""
+        value = self.values.get(key, defaults.get(key))
+        return f"{key} = {shown(value)} ({self.places.get(key, 'the default')})"
+
+
+def config_error(
+    source: str, problems: Sequence[Problem], origins: Origins, defaults: Mapping[str, Any]
+) -> ConfigError:
+    """One error for all mistakes of the configuration read from `source`."""
+    count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    return ConfigError(
+        "\n".join([f"{count} in the configuration {source}:", *problem_lines(problems, origins, defaults)])
+    )
+
+
+def problem_lines(problems: Sequence[Problem], origins: Origins, defaults: Mapping[str, Any]) -> list[str]:
+    """One indented line for each mistake, its values and their places in front."""
+    lines = []
+    for problem in problems:
+        places = " with ".join(origins.describe(key, defaults) for key in problem.keys)
+        lines.append(f"  - {places}: {problem.message}" if places else f"  - {problem.message}")
+    return lines
