@@ -1,0 +1,119 @@
+"""Checkpoints that are either whole or not there: written to a temporary name, sealed with a manifest, renamed.
+
+A run's checkpoint folder holds `step-00000010/` (DeepSpeed's files, `client_state.json`, `manifest.json`) and `latest`,
+the name of the newest one. `latest` is for people and other tools; resuming looks at the folders themselves, so that
+neither a lost pointer nor a torn checkpoint misleads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+CLIENT_STATE = "client_state.json"
+LATEST = "latest"
+PREFIX = "step-"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be used; the message says which and why."""
+
+
+def unfinished_name(step: int) -> str:
+    """Name of the folder a checkpoint is written under."""
+    return f".{PREFIX}{step:08d}.unfinished"
+
+
+def seal(folder: Path, step: int, client_state: Mapping[str, Any], layout: Mapping[str, int], keep: int) -> Path:
+    """Turn the files written under `unfinished_name(step)` into a checkpoint and drop the oldest ones.
+
+    Called by one rank once all have written.
+
+    Args:
+        folder: The run's checkpoint folder.
+        client_state: What the training loop wants back on resuming; must be JSON.
+        layout: How the files are partitioned (ranks and ZeRO stage); resuming requires the same.
+        keep: Number of checkpoints to keep.
+
+    Returns:
+        The checkpoint.
+    """
+    unfinished, final = folder / unfinished_name(step), folder / f"{PREFIX}{step:08d}"
+    (unfinished / CLIENT_STATE).write_text(json.dumps(client_state, indent=2), encoding="utf-8")
+    manifest = {"step": step, "layout": dict(layout), "bytes": dict(_sizes(unfinished))}
+    _write_durably(unfinished / MANIFEST, json.dumps(manifest, indent=2))
+    shutil.rmtree(final, ignore_errors=True)
+    unfinished.rename(final)
+    _write_durably(folder / LATEST, final.name)
+    for old in _candidates(folder)[keep:]:
+        shutil.rmtree(old)
+    return final
+
+
+def newest_complete(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and one message per newer one that is not."""
+    problems = []
+    for candidate in _candidates(folder):
+        problem = damage(candidate)
+        if problem is None:
+            return candidate, problems
+        problems.append(f"skipped checkpoint {candidate}: {problem}")
+    return None, problems
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What a checkpoint lacks compared with its manifest, or None."""
+    manifest = checkpoint / MANIFEST
+    if not manifest.exists():
+        return f"no {MANIFEST}"
+    try:
+        expected: dict[str, int] = json.loads(manifest.read_text(encoding="utf-8"))["bytes"]
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        return f"{MANIFEST} is unreadable"
+    found = dict(_sizes(checkpoint))
+    wrong = [name for name, size in expected.items() if found.get(name) != size]
+    return f"{wrong[0]} has {found.get(wrong[0], 0)} of {expected[wrong[0]]} bytes" if wrong else None
+
+
+def check_layout(checkpoint: Path, layout: Mapping[str, int]) -> None:
+    """Refuse a checkpoint that other ranks wrote: DeepSpeed's optimizer state is partitioned over them.
+
+    Raises:
+        CheckpointError: the layout differs.
+    """
+    written: dict[str, int] = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["layout"]
+    differing = [f"{key} was {written.get(key)}, is {value}" for key, value in layout.items() if written.get(key) != value]
+    if differing:
+        raise CheckpointError(f"{checkpoint} was written by another learner: {'; '.join(differing)}. Resume with the same.")
+
+
+def read_client_state(checkpoint: Path) -> dict[str, Any]:
+    """What the training loop stored with the checkpoint."""
+    state: dict[str, Any] = json.loads((checkpoint / CLIENT_STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Checkpoints, newest first."""
+    return sorted(folder.glob(f"{PREFIX}*"), reverse=True)
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            yield str(path.relative_to(folder)), path.stat().st_size
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Replace a small file; after a power cut it holds the old text or the new."""
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,148 @@
+"""All learner ranks as one: what the training loop talks to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import ray
+import ray.util
+
+from data.records import TrainSample
+from learner.batching import shard_groups
+from learner.calls import call_all
+from learner.report import StepReport, merge_reports
+from learner.rows import PromptEncoder
+from learner.settings import LearnerSettings, Objective
+
+
+class LearnerGroup:
+    """The learner's ranks, each a Ray actor.
+
+    Every method returns when all ranks have answered and raises `ActorFailure`, naming the rank, as soon as one failed
+    or the deadline passed. After a failure the group can only be stopped.
+
+    Args:
+        settings: The same for all ranks.
+        model_path: Folder or Hub id of the policy.
+        make_encoder: Makes a rank's prompt encoder in its process.
+        actor_options: Ray options of each rank's actor (CPUs, GPUs, placement); their number is the number of ranks.
+        deadline_s: Longest wait for a call, in seconds; beyond `settings.timeout`, so that ranks report first.
+    """
+
+    def __init__(
+        self,
+        settings: LearnerSettings,
+        model_path: str,
+        make_encoder: Callable[[], PromptEncoder],
+        actor_options: Sequence[Mapping[str, Any]] = ({"num_cpus": 1},),
+        deadline_s: float = 900.0,
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._actors = {
+            f"learner rank {rank}": _create_actor(options).remote(settings, model_path, make_encoder)
+            for rank, options in enumerate(actor_options)
+        }
+
+    @property
+    def actors(self) -> dict[str, Any]:
+        """Handles by name."""
+        return dict(self._actors)
+
+    def start(self) -> None:
+        """Let the ranks find each other and load the policy."""
+        first = dict(list(self._actors.items())[:1])
+        address, port = call_all(first, "address", [()], "starting", self._deadline_s)[0]
+        size = len(self._actors)
+        self._all("start", [(address, port, rank, size) for rank in range(size)], "loading the policy")
+
+    def step(self, samples: Sequence[TrainSample], kind: Objective) -> StepReport:
+        """One optimizer step on a whole batch.
+
+        Raises:
+            ValueError: fewer samples than ranks.
+        """
+        tokens = sum(len(sample.response_token_ids) for sample in samples)
+        calls = [(shard, tokens, len(samples), kind) for shard in self._shard(samples)]
+        return merge_reports(self._all("step", calls, "taking an optimizer step"))
+
+    def logprobs(self, samples: Sequence[TrainSample]) -> list[list[float]]:
+        """Log-probabilities of each sample's response tokens, in the order of the samples."""
+        rows = self._shard_rows(samples)
+        calls = [([samples[row] for row in shard],) for shard in rows]
+        answers = self._all("logprobs", calls, "computing log-probabilities")
+        scored = dict(zip(chain(*rows), chain(*answers), strict=True))
+        return [scored[row] for row in range(len(samples))]
+
+    def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int = 2) -> str:
+        """Write a checkpoint to resume from; returns its path."""
+        path: str = self._same("save_checkpoint", (folder, client_state, keep), "writing a checkpoint")[0]
+        return path
+
+    def load_checkpoint(self, folder: str) -> tuple[dict[str, Any] | None, list[str]]:
+        """Continue from the newest complete checkpoint; see `LearnerRank.load_checkpoint`."""
+        answer: tuple[dict[str, Any] | None, list[str]]
+        answer = self._same("load_checkpoint", (folder,), "loading a checkpoint")[0]
+        return answer
+
+    def export_hf(self, folder: str) -> None:
+        """Write a checkpoint that transformers and vLLM load."""
+        self._same("export_hf", (folder,), "exporting the policy")
+
+    def weight_checksums(self) -> dict[str, str]:
+        """SHA-256 of every parameter by its Hugging Face name."""
+        digests: dict[str, str] = self._same("weight_checksums", (), "computing weight checksums")[0]
+        return digests
+
+    def init_weight_transfer(self, workers: Mapping[str, Any], transfer: Any) -> None:
+        """Connect with the rollout workers, whose handles are given by name."""
+        self._same("init_weight_transfer", (dict(workers), transfer), "connecting to the rollout workers")
+
+    def send_weights(self, version: int) -> float:
+        """Put the current weights into service on all rollout workers; returns the seconds it took."""
+        return max(self._same("send_weights", (version,), f"sending weight version {version}"))
+
+    def stop(self) -> None:
+        """End all ranks at once, stuck ones included."""
+        for actor in self._actors.values():
+            ray.kill(actor)
+
+    def _shard(self, samples: Sequence[TrainSample]) -> list[list[TrainSample]]:
+        return [[samples[row] for row in shard] for shard in self._shard_rows(samples)]
+
+    def _shard_rows(self, samples: Sequence[TrainSample]) -> list[list[int]]:
+        lengths = [len(sample.prompt_token_ids) + len(sample.response_token_ids) for sample in samples]
+        return shard_groups(lengths, [sample.prompt.id for sample in samples], len(self._actors))
+
+    def _same(self, method: str, arguments: tuple[Any, ...], what: str) -> list[Any]:
+        return self._all(method, [arguments] * len(self._actors), what)
+
+    def _all(self, method: str, calls: Sequence[tuple[Any, ...]], what: str) -> list[Any]:
+        named = [(method, *arguments) for arguments in calls]
+        return call_all(self._actors, "call", named, what, self._deadline_s)
+
+
+def _create_actor(options: Mapping[str, Any]) -> Any:
+    environment = {} if options.get("num_gpus") else {"env_vars": {"DS_ACCELERATOR": "cpu"}}
+    return ray.remote(RankActor).options(runtime_env=environment, **options)
+
+
+class RankActor:
+    """`LearnerRank` in a process of its own; imported there only, since DeepSpeed and vLLM take seconds to import."""
+
+    def __init__(self, *arguments: Any) -> None:
+        from learner.rank import LearnerRank
+
+        self._rank = LearnerRank(*arguments)
+
+    def address(self) -> tuple[str, int]:
+        """Address of this rank's host and a port that is free on it."""
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the rank."""
+        return getattr(self._rank, method)(*arguments)

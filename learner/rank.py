@@ -1,0 +1,277 @@
+"""One learner rank: holds its share of the policy under DeepSpeed and turns its share of a batch into optimizer steps.
+
+`LearnerRank` is an ordinary class, so that tests drive it in any process; `learner.group` runs it as a Ray actor. Every
+method is collective: all ranks are called with the same arguments but their own samples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+from deepspeed.runtime.engine import DeepSpeedEngine
+from torch import Tensor, nn
+
+from data.records import TrainSample
+from learner import checkpoint, objective
+from learner.batching import plan_micro_batches
+from learner.deepspeed_config import deepspeed_config
+from learner.engine import build_engine, build_reference, device_of_rank, gradient_norm, join_process_group
+from learner.export import export_huggingface
+from learner.forward import MicroBatch, TokenScores, lay_out
+from learner.report import StepReport, StepSums
+from learner.rows import PromptEncoder, Row, build_rows
+from learner.schedule import learning_rate_at
+from learner.settings import LearnerSettings, Objective
+from learner.weight_source import DeepSpeedSource, checksums
+
+
+class LearnerRank:
+    """One process of the learner.
+
+    Args:
+        settings: The same on all ranks.
+        model_path: Folder or Hub id of the policy, and of the reference policy where there is one.
+        make_encoder: Called once in the rank's process; encodes prompts and clips.
+    """
+
+    def __init__(
+        self, settings: LearnerSettings, model_path: str, make_encoder: Callable[[], PromptEncoder]
+    ) -> None:
+        self._settings = settings
+        self._model_path = model_path
+        self._make_encoder = make_encoder
+        self._seconds: dict[str, float] = {}
+        self._sender: Any = None
+
+    def start(self, master_addr: str, master_port: int, rank: int, world_size: int) -> None:
+        """Join the other ranks and load the policy.
+
+        Args:
+            master_addr, master_port: Where rank 0 listens.
+        """
+        settings = self._settings
+        if settings.cpu_threads:
+            torch.set_num_threads(settings.cpu_threads)
+        torch.manual_seed(settings.seed)
+        self._rank, self._world_size, self._master_addr = rank, world_size, master_addr
+        join_process_group(master_addr, master_port, rank, world_size, settings.timeout)
+        self._encoder = self._make_encoder()
+        config = deepspeed_config(settings, world_size)
+        self._engine: DeepSpeedEngine = build_engine(self._model_path, settings, config)
+        self._reference: nn.Module | None = None
+        if settings.kl_coef > 0:
+            self._reference = build_reference(self._model_path, settings, config)
+        self._source = DeepSpeedSource(self._engine.module.policy)
+
+    def step(
+        self, samples: Sequence[TrainSample], global_tokens: int, global_responses: int, kind: Objective
+    ) -> StepReport:
+        """One optimizer step.
+
+        Args:
+            samples: This rank's share of the batch, at least one.
+            global_tokens: Response tokens of the whole batch, over all ranks.
+            global_responses: Responses of the whole batch.
+            kind: `grpo` or `sft`.
+
+        Raises:
+            PromptMismatchError: a prompt differs from what the rollout engine saw; names it.
+        """
+        self._seconds = {}
+        with self._timed("encode"):
+            rows = self._build_rows(samples)
+        plan = self._plan(rows)
+        passes = self._most_passes(len(plan))
+        sums = StepSums()
+        for number in range(passes):
+            self._engine.set_gradient_accumulation_boundary(number == passes - 1)
+            # Backward passes are collective: a rank that has run out repeats its shortest row without weight.
+            real = number < len(plan)
+            batch = lay_out([rows[row] for row in (plan[number] if real else plan[-1][-1:])], self._device)
+            part = self._pass(batch, global_tokens, global_responses, kind, float(real))
+            if real:
+                sums.add(part)
+        return self._update(sums)
+
+    def logprobs(self, samples: Sequence[TrainSample]) -> list[list[float]]:
+        """Log-probabilities of each sample's response tokens under the sampling distribution."""
+        self._seconds = {}
+        rows = self._build_rows(samples)
+        plan = self._plan(rows)
+        scored: list[list[float]] = [[] for _ in rows]
+        for number in range(self._most_passes(len(plan))):
+            members = plan[number] if number < len(plan) else plan[-1][-1:]
+            batch = lay_out([rows[row] for row in members], self._device)
+            with torch.no_grad():
+                scores: TokenScores = self._engine(batch, self._settings.temperature)
+            for row, values in zip(members, scores.logprobs.split(batch.lengths.tolist()), strict=True):
+                scored[row] = values.tolist()
+        return scored
+
+    def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int = 2) -> str:
+        """Write everything needed to resume; see `learner.checkpoint`.
+
+        Args:
+            folder: The run's checkpoint folder, on a file system that all ranks share.
+            client_state: What the training loop wants back; must be JSON.
+
+        Returns:
+            Path of the checkpoint.
+        """
+        step = self._engine.global_steps
+        self._engine.save_checkpoint(folder, tag=checkpoint.unfinished_name(step), save_latest=False)
+        dist.barrier()
+        if self._rank == 0:
+            checkpoint.seal(Path(folder), step, client_state, self._layout(), keep)
+        dist.barrier()
+        return str(Path(folder) / f"{checkpoint.PREFIX}{step:08d}")
+
+    def load_checkpoint(self, folder: str) -> tuple[dict[str, Any] | None, list[str]]:
+        """Continue from the newest complete checkpoint.
+
+        Returns:
+            What the training loop stored, None without any checkpoint; and one message per checkpoint skipped.
+
+        Raises:
+            CheckpointError: it was written by another number of ranks or another ZeRO stage.
+        """
+        newest, problems = checkpoint.newest_complete(Path(folder))
+        if newest is None:
+            return None, problems
+        checkpoint.check_layout(newest, self._layout())
+        loaded, _ = self._engine.load_checkpoint(folder, tag=newest.name)
+        if loaded is None:
+            raise checkpoint.CheckpointError(f"DeepSpeed could not load {newest}")
+        return checkpoint.read_client_state(newest), problems
+
+    def export_hf(self, folder: str) -> None:
+        """Write a checkpoint that transformers and vLLM load."""
+        export_huggingface(
+            Path(folder), self._engine.module.policy, self._source, self._model_path, is_writer=self._rank == 0
+        )
+        dist.barrier()
+
+    def weight_checksums(self) -> dict[str, str]:
+        """SHA-256 of every parameter by its Hugging Face name."""
+        return checksums(self._source)
+
+    def init_weight_transfer(self, workers: Mapping[str, Any], transfer: Any) -> None:
+        """Connect with the rollout workers.
+
+        Args:
+            workers: Actor handles by worker name.
+            transfer: `learner.weight_transport.TransferSettings`.
+        """
+        from learner.weight_transport import WeightSender
+
+        if self._sender is not None:
+            self._sender.close()
+        self._sender = WeightSender(workers, self._source, self._rank, self._master_addr, transfer)
+
+    def send_weights(self, version: int) -> float:
+        """Put the current weights into service on all rollout workers as `version`; returns the seconds it took."""
+        start = time.perf_counter()
+        self._sender.send(version)
+        return time.perf_counter() - start
+
+    @property
+    def _device(self) -> torch.device:
+        return device_of_rank()
+
+    def _layout(self) -> dict[str, int]:
+        return {"learner ranks": self._world_size, "ZeRO stage": self._settings.zero_stage}
+
+    def _build_rows(self, samples: Sequence[TrainSample]) -> list[Row]:
+        return build_rows(samples, resolve_clips(samples), self._encoder)
+
+    def _plan(self, rows: Sequence[Row]) -> list[list[int]]:
+        lengths = [row.num_tokens for row in rows]
+        return plan_micro_batches(lengths, [row.prompt_key for row in rows], self._settings.micro_batch_tokens)
+
+    def _most_passes(self, mine: int) -> int:
+        """Passes of the rank that needs most: all ranks run as many."""
+        most = torch.tensor(mine, device=self._device)
+        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        return int(most)
+
+    def _pass(
+        self, batch: MicroBatch, global_tokens: int, global_responses: int, kind: Objective, scale: float
+    ) -> StepSums:
+        """Forward and backward of one micro-batch, its loss scaled by `scale`."""
+        weights = objective.token_weights(batch.lengths, global_tokens, global_responses, self._settings.token_average)
+        with self._timed("forward"):
+            sampled = kind == "grpo"
+            scores = self._engine(batch, self._settings.temperature if sampled else 1.0, ban=sampled)
+        reference = self._reference_logprobs(batch) if sampled else None
+        losses, sums = self._losses(batch, scores, reference, kind)
+        loss = (losses * batch.per_token(weights)).sum()
+        sums.loss = float(loss.detach())
+        with self._timed("backward"):
+            # DeepSpeed averages gradients over ranks; the weights already sum to 1 over all of them.
+            self._engine.backward(loss * (scale * self._world_size), scale_wrt_gas=False)
+        return sums
+
+    def _losses(
+        self, batch: MicroBatch, scores: TokenScores, reference: Tensor | None, kind: Objective
+    ) -> tuple[Tensor, StepSums]:
+        """Per-token losses and the sums of what is reported."""
+        settings, logprobs = self._settings, scores.logprobs
+        sums = StepSums(
+            entropy=float(scores.entropy.sum()), tokens=len(batch.targets), responses=len(batch.lengths), micro_batches=1
+        )
+        if kind == "sft":
+            return objective.supervised_loss(logprobs), sums
+        advantages = batch.per_token(batch.advantages)
+        losses = objective.policy_loss(
+            logprobs,
+            batch.rollout_logprobs,
+            advantages,
+            settings.clip_low,
+            settings.clip_high,
+            settings.importance_cap,
+        )
+        ratio = objective.importance_ratio(logprobs.detach(), batch.rollout_logprobs)
+        gaps = objective.mismatch(logprobs.detach(), batch.rollout_logprobs)
+        sums.clipped = float(objective.clipped_fraction(ratio, advantages, settings.clip_low, settings.clip_high).sum())
+        sums.mismatch, sums.largest_mismatch = float(gaps.double().sum()), float(gaps.max())
+        if reference is not None:
+            kl = objective.kl_to_reference(logprobs, reference)
+            losses, sums.kl = losses + settings.kl_coef * kl, float(kl.detach().sum())
+        return losses, sums
+
+    def _reference_logprobs(self, batch: MicroBatch) -> Tensor | None:
+        if self._reference is None:
+            return None
+        with self._timed("reference"), torch.no_grad():
+            scores: TokenScores = self._reference(batch, self._settings.temperature)
+        return scores.logprobs
+
+    def _update(self, sums: StepSums) -> StepReport:
+        learning_rate = learning_rate_at(self._settings, self._engine.global_steps)
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        with self._timed("update"):
+            norm = gradient_norm(self._engine)
+            self._engine.step()
+        norm = float(self._engine.get_global_grad_norm()) if norm is None else norm
+        return StepReport(self._engine.global_steps, sums, norm, learning_rate, self._seconds)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def resolve_clips(samples: Sequence[TrainSample]) -> list[Any]:
+    """The clip of each sample, fetched from the object store once per distinct reference."""
+    references = {sample.clip for sample in samples if isinstance(sample.clip, ray.ObjectRef)}
+    fetched = dict(zip(references, ray.get(list(references)), strict=True)) if references else {}
+    return [fetched[sample.clip] if isinstance(sample.clip, ray.ObjectRef) else sample.clip for sample in samples]

@@ -1,0 +1,132 @@
+"""From train samples to rows of token ids: every distinct prompt is encoded once and checked against the rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from data.records import TrainSample
+from data.schema import VideoPrompt
+
+
+class PromptMismatchError(RuntimeError):
+    """Rollout and learner do not see the same prompt, or a sample cannot be trained on; the message names it."""
+
+
+class EncodedPrompt(Protocol):
+    """What the learner needs of `data.encoding.EncodedPrompt`."""
+
+    token_ids: list[int]
+    pixel_values_videos: Tensor
+    video_grid_thw: Tensor
+    position_ids: Tensor
+    num_video_tokens: int
+
+
+class PromptEncoder(Protocol):
+    """What the learner needs of `data.encoding.VideoEncoder`."""
+
+    video_token_id: int
+
+    def encode(self, prompt: VideoPrompt, clip: Any) -> EncodedPrompt: ...
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt with one response, ready to be laid out in a micro-batch.
+
+    Attributes:
+        prompt_key: Equal for rows that share a prompt and its clip.
+        rollout_logprobs: One per response token; empty for a supervised row.
+    """
+
+    prompt_key: str
+    prompt: EncodedPrompt
+    response: list[int]
+    rollout_logprobs: list[float]
+    advantage: float
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.prompt.token_ids) + len(self.response)
+
+
+def build_rows(samples: Sequence[TrainSample], clips: Sequence[Any], encoder: PromptEncoder) -> list[Row]:
+    """Encode each distinct prompt once and pair it with its responses.
+
+    Args:
+        clips: Decoded clip of each sample.
+
+    Raises:
+        PromptMismatchError: a check between rollout and learner failed.
+    """
+    encoded: dict[str, EncodedPrompt] = {}
+    rows = []
+    for sample, clip in zip(samples, clips, strict=True):
+        key = sample.prompt.id
+        if key not in encoded:
+            encoded[key] = encoder.encode(sample.prompt, clip)
+            check_placeholders(sample.prompt, encoded[key], encoder.video_token_id)
+        check_sample(sample, encoded[key], encoder.video_token_id)
+        rows.append(
+            Row(key, encoded[key], sample.response_token_ids, sample.rollout_logprobs, sample.advantage)
+        )
+    return rows
+
+
+def check_placeholders(prompt: VideoPrompt, encoded: EncodedPrompt, video_token_id: int) -> None:
+    """Video placeholders in the prompt must equal the features the vision tower will give.
+
+    Raises:
+        PromptMismatchError: they do not.
+    """
+    placeholders = encoded.token_ids.count(video_token_id)
+    if placeholders != encoded.num_video_tokens:
+        raise PromptMismatchError(
+            f"prompt {prompt.id!r} ({prompt.video}) has {placeholders} video placeholders but its clip gives "
+            f"{encoded.num_video_tokens} features"
+        )
+
+
+def check_sample(sample: TrainSample, encoded: EncodedPrompt, video_token_id: int) -> None:
+    """A sample must carry the prompt as the learner encodes it. Supervised samples carry none and are not compared.
+
+    Raises:
+        PromptMismatchError: it does not, or its response cannot be trained on.
+    """
+    name = f"prompt {sample.prompt.id!r} ({sample.prompt.video})"
+    if sample.prompt_token_ids and list(sample.prompt_token_ids) != list(encoded.token_ids):
+        raise PromptMismatchError(f"{name}: {_first_difference(sample.prompt_token_ids, encoded.token_ids)}")
+    if not sample.response_token_ids:
+        raise PromptMismatchError(f"{name}: a response has no tokens")
+    if video_token_id in sample.response_token_ids:
+        raise PromptMismatchError(f"{name}: a response contains the video placeholder; ban it when sampling")
+    if sample.rollout_logprobs and len(sample.rollout_logprobs) != len(sample.response_token_ids):
+        raise PromptMismatchError(
+            f"{name}: {len(sample.response_token_ids)} response tokens but {len(sample.rollout_logprobs)} "
+            "log-probabilities"
+        )
+
+
+def response_positions(prompt_positions: Tensor, length: int) -> Tensor:
+    """M-RoPE ids of `length` text tokens that follow a prompt: one past its largest id, alike in all three sections.
+
+    Args:
+        prompt_positions: [3, prompt tokens].
+
+    Returns:
+        [3, length].
+    """
+    start = int(prompt_positions.max()) + 1
+    return torch.arange(start, start + length).expand(3, length)
+
+
+def _first_difference(rollout: Sequence[int], learner: Sequence[int]) -> str:
+    if len(rollout) != len(learner):
+        return f"the rollout engine saw {len(rollout)} prompt tokens, the learner encodes {len(learner)}"
+    place = next(i for i, (a, b) in enumerate(zip(rollout, learner, strict=True)) if a != b)
+    return f"prompt token {place} is {rollout[place]} for the rollout engine and {learner[place]} for the learner"

@@ -1,0 +1,59 @@
+"""Everything a learner rank needs to know about optimization, in one immutable record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Objective = Literal["grpo", "sft"]
+TokenAverage = Literal["token", "sequence"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """How the learner turns a batch into one optimizer step.
+
+    Attributes:
+        zero_stage: DeepSpeed ZeRO stage, 0 to 3.
+        dtype: Of weights and activations; `bfloat16` keeps a float32 master copy in the optimizer.
+        learning_rate: Peak learning rate.
+        warmup_steps: Optimizer steps of linear warm-up from 0.
+        total_steps: Optimizer steps over which `schedule` decays to 0; unused by `constant`.
+        max_grad_norm: Global gradient norm to clip to; 0 clips nothing.
+        micro_batch_tokens: Padded tokens of one forward and backward pass; a longer row runs alone.
+        offload_optimizer: Keep optimizer state and update in host memory (DeepSpeed's CPU Adam, built at start).
+        freeze_vision: Do not train the vision tower.
+        kl_coef: Weight of the KL penalty towards the reference policy; 0 loads no reference policy.
+        clip_low, clip_high: The importance ratio is clipped to [1 - clip_low, 1 + clip_high].
+        importance_cap: Upper bound of the importance ratio where clipping leaves it unbounded.
+        token_average: Weight all tokens of the global batch alike, or all responses alike.
+        temperature: Temperature the responses were sampled at.
+        banned_token_ids: Tokens that sampling excludes.
+        cpu_threads: Torch threads of a rank; 0 keeps torch's default.
+        timeout: Seconds after which a collective that a peer never joins fails.
+    """
+
+    zero_stage: int = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    learning_rate: float = 1e-6
+    warmup_steps: int = 0
+    total_steps: int = 0
+    schedule: Schedule = "constant"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    max_grad_norm: float = 1.0
+    micro_batch_tokens: int = 16384
+    gradient_checkpointing: bool = False
+    offload_optimizer: bool = False
+    freeze_vision: bool = False
+    kl_coef: float = 0.0
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    importance_cap: float = 2.0
+    token_average: TokenAverage = "token"
+    temperature: float = 1.0
+    banned_token_ids: tuple[int, ...] = ()
+    seed: int = 0
+    cpu_threads: int = 0
+    timeout: float = 600.0

@@ -1,0 +1,74 @@
+"""The learner's weights as vLLM's transfer engines read them: whole parameters, one after the other, in layer order."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+
+import torch
+from deepspeed.runtime.zero.partition_parameters import GatheredParameters
+from torch import Tensor, nn
+from vllm.distributed.weight_transfer import ParamMeta, WeightSource
+
+GATHER_BYTES = 512 * 1024**2
+
+
+class DeepSpeedSource(WeightSource):
+    """`WeightSource` over a policy trained by DeepSpeed at any ZeRO stage.
+
+    Under ZeRO-3 parameters are gathered in groups of bounded size and freed again, so iteration is collective: all
+    learner ranks iterate together, to the end. A tied `lm_head` is not a parameter of its own and is not sent.
+
+    Args:
+        policy: The Hugging Face model inside the engine; its parameter names are what vLLM's loader expects.
+        gather_bytes: Largest group gathered at a time; a larger parameter is gathered alone.
+    """
+
+    def __init__(self, policy: nn.Module, gather_bytes: int = GATHER_BYTES) -> None:
+        self._policy = policy
+        self._gather_bytes = gather_bytes
+
+    def metadata(self) -> list[ParamMeta]:
+        """Name, dtype and full shape of every parameter, without any communication."""
+        return [ParamMeta(name, p.dtype, full_shape(p)) for name, p in self._policy.named_parameters()]
+
+    def __iter__(self) -> Iterator[tuple[str, Tensor]]:
+        for group in gather_groups(self._policy, self._gather_bytes):
+            with GatheredParameters([parameter for _, parameter in group]):
+                for name, parameter in group:
+                    yield name, parameter.detach()
+
+
+def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """Shape of the whole parameter; under ZeRO-3 the tensor itself may be empty."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def gather_groups(policy: nn.Module, gather_bytes: int) -> list[list[tuple[str, nn.Parameter]]]:
+    """Named parameters in order, in groups of at most `gather_bytes`."""
+    groups: list[list[tuple[str, nn.Parameter]]] = []
+    filled = 0
+    for name, parameter in policy.named_parameters():
+        size = math.prod(full_shape(parameter)) * parameter.element_size()
+        if not groups or filled + size > gather_bytes:
+            groups.append([])
+            filled = 0
+        groups[-1].append((name, parameter))
+        filled += size
+    return groups
+
+
+def checksums(source: WeightSource) -> dict[str, str]:
+    """SHA-256 of the bytes of every parameter by its Hugging Face name; collective like iteration.
+
+    vLLM's `compute_weight_checksums` digests its own layout (fused and, on the CPU, repacked matrices), so the two are
+    compared across a transfer: the engine's digests must not change when it is sent the weights it was loaded from, and
+    these must equal those of the checkpoint's tensors.
+    """
+    return {name: tensor_digest(tensor) for name, tensor in source}
+
+
+def tensor_digest(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's bytes in memory order, after making it contiguous."""
+    return hashlib.sha256(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
