@@ -1,7 +1,7 @@
 """What one YAML file says about a run: a section per part of the system, every field with its unit.
 
-Sections are one level deep (`section.field`), frozen, and refuse unknown keys. Mistakes between fields are found in
-`cluster.config_checks`; reading files and overrides is `cluster.config_loading`.
+Sections are one level deep (`section.field`), frozen, and refuse unknown keys. Mistakes between fields are
+found in `cluster.config_checks`; reading files and overrides is `cluster.config_loading`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class DataSection(Section):
     )
     eval_prompts_per_task: int = described(200, "Held-out prompts of each task, prompts.", ge=1)
     tasks: dict[Task, float] = described(
-        {task: 1.0 for task in Task},
+        dict.fromkeys(Task, 1.0),
         "Share of each task among the training prompts, relative weights; 0 leaves it out.",
     )
     thinking: bool = described(True, "Ask for a think part before the answer, and reward it in the format.")
@@ -124,7 +124,9 @@ class RolloutSection(Section):
     """Rollout workers: one vLLM engine each."""
 
     num_workers: int = described(1, "Rollout workers, engines.", ge=1)
-    tensor_parallel_size: int = described(1, "GPUs that share one engine's weights, GPUs.", ge=1)
+    tensor_parallel_size: int = described(
+        1, "Processes that share one engine's weights, each with a GPU of its own, processes.", ge=1
+    )
     gpus_per_worker: float = described(
         0.0, "GPUs reserved for a worker, GPUs; below 1 shares one, 0 serves on the CPU.", ge=0
     )
@@ -144,9 +146,7 @@ class RolloutSection(Section):
     gpu_memory_utilization: float = described(
         0.85, "Share of a GPU's memory that an engine takes for weights and KV cache, 0-1.", gt=0, le=1
     )
-    kv_cache_gib: float = described(
-        1.0, "KV cache of an engine on the CPU, GiB (whole numbers serve best).", gt=0
-    )
+    kv_cache_gib: int = described(1, "KV cache of an engine on the CPU, GiB.", ge=1)
     start_timeout_s: float = described(600.0, "Longest an engine may take to start, seconds.", gt=0)
     request_timeout_s: float = described(600.0, "Longest a group may take to be sampled, seconds.", gt=0)
 
@@ -182,9 +182,6 @@ class LearnerSection(Section):
     offload_optimizer: bool = described(
         False, "Keep the optimizer's state in host memory (GPU learners, ZeRO 1-3)."
     )
-    offload_parameters: bool = described(
-        False, "Keep the sharded weights in host memory (GPU learners, ZeRO 3)."
-    )
     gradient_checkpointing: bool = described(
         False, "Recompute activations in the backward pass to save memory."
     )
@@ -195,15 +192,17 @@ class LearnerSection(Section):
         False, "Leave the vision tower as it is and train the language model only."
     )
     learning_rate: float = described(1e-6, "Peak learning rate of GRPO, per step.", gt=0)
-    learning_rate_schedule: Literal["constant", "linear"] = described(
-        "constant", "After the warm-up: `constant`, or `linear` decay to 0 at the last step."
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = described(
+        "constant", "After the warm-up: `constant`, or decay to 0 at the last step, `linear` or `cosine`."
     )
     warmup_steps: int = described(0, "Linear warm-up of the learning rate, optimizer steps.", ge=0)
     weight_decay: float = described(0.0, "AdamW weight decay, per step and unit of learning rate.", ge=0)
     adam_betas: tuple[float, float] = described(
         (0.9, 0.999), "AdamW decay rates of both moments, two numbers in 0-1."
     )
-    max_grad_norm: float = described(1.0, "Gradients are scaled down to this global norm. No unit.", gt=0)
+    max_grad_norm: float = described(
+        1.0, "Gradients are scaled down to this global norm; 0 leaves them. No unit.", ge=0
+    )
     start_timeout_s: float = described(
         600.0, "Longest the ranks may take to start and load the policy, seconds.", gt=0
     )

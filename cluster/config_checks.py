@@ -59,7 +59,7 @@ def _lengths(config: RunConfig) -> Iterator[Problem]:
     if config.learner.micro_batch_tokens < config.max_model_tokens:
         yield Problem(
             ("learner.micro_batch_tokens", "rollout.max_prompt_tokens", "rollout.max_response_tokens"),
-            f"a prompt with its response has up to {config.max_model_tokens} tokens; a micro-batch must hold it",
+            f"a prompt with its response may have {config.max_model_tokens} tokens; raise it or lower them",
         )
     video = most_video_tokens(config)
     if video + TEXT_TOKENS > config.rollout.max_prompt_tokens:
@@ -110,25 +110,19 @@ def _rollout_gpus(config: RunConfig) -> Iterator[Problem]:
                 else "one for each part of its weights"
             ),
         )
-    elif parallel > 1 and gpus == 0:
-        yield Problem(
-            ("rollout.tensor_parallel_size", "rollout.gpus_per_worker"),
-            f"weights are split over GPUs only; gpus_per_worker must be {parallel}",
-        )
 
 
 def _learner_memory(config: RunConfig) -> Iterator[Problem]:
     learner = config.learner
-    for name, stage in (("offload_optimizer", 1), ("offload_parameters", 3)):
-        if getattr(learner, name) and learner.zero_stage < stage:
-            yield Problem(
-                (f"learner.{name}", "learner.zero_stage"),
-                f"DeepSpeed offloads these from ZeRO stage {stage} on",
-            )
-        if getattr(learner, name) and learner.gpus_per_worker == 0:
-            yield Problem(
-                (f"learner.{name}", "learner.gpus_per_worker"), "a learner on the CPU has nothing to offload"
-            )
+    if learner.offload_optimizer and learner.zero_stage == 0:
+        yield Problem(
+            ("learner.offload_optimizer", "learner.zero_stage"), "DeepSpeed offloads it from ZeRO stage 1 on"
+        )
+    if learner.offload_optimizer and learner.gpus_per_worker == 0:
+        yield Problem(
+            ("learner.offload_optimizer", "learner.gpus_per_worker"),
+            "a learner on the CPU has nothing to offload",
+        )
 
 
 def _sync(config: RunConfig) -> Iterator[Problem]:
