@@ -6,8 +6,10 @@ Rollout, learner and evaluation all take their frames from here, so they cannot 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 # Frames are resized to multiples of 28 x 28 pixels: one token of the language model.
 TOKEN_PIXELS = 28 * 28
@@ -45,13 +47,14 @@ class SamplingContract:
     def __post_init__(self) -> None:
         if not self.fps > 0:
             raise ValueError(f"fps must be positive, found {self.fps}")
-        for name in ("min_frames", "max_frames"):
-            if getattr(self, name) % self.temporal_patch_size:
-                raise ValueError(f"{name} must be a multiple of {self.temporal_patch_size}, found {getattr(self, name)}")
-        if not 0 < self.min_frames <= self.max_frames:
-            raise ValueError(f"min_frames ({self.min_frames}) must be above 0 and at most max_frames ({self.max_frames})")
-        if not 0 < self.min_pixels <= self.max_pixels:
-            raise ValueError(f"min_pixels ({self.min_pixels}) must be above 0 and at most max_pixels ({self.max_pixels})")
+        for what, low, high in (
+            ("frames", self.min_frames, self.max_frames),
+            ("pixels", self.min_pixels, self.max_pixels),
+        ):
+            if not 0 < low <= high:
+                raise ValueError(f"min_{what} must be above 0 and at most max_{what}, found {low} and {high}")
+        if self.min_frames % self.temporal_patch_size or self.max_frames % self.temporal_patch_size:
+            raise ValueError(f"min_frames and max_frames must be multiples of {self.temporal_patch_size}")
 
     @property
     def unit(self) -> int:
@@ -115,8 +118,12 @@ class SamplingContract:
         return rows * self.unit, columns * self.unit
 
     def seconds_per_grid(self, sampled_fps: float) -> float:
-        """Seconds of video in one temporal patch."""
-        return self.temporal_patch_size / sampled_fps
+        """Seconds of video in one temporal patch, rounded to a bfloat16.
+
+        vLLM keeps this number in the model's dtype, so anything finer would give rollout and learner different position
+        ids in bfloat16. The rounding is off by 0.2% at most; whole and half seconds are exact.
+        """
+        return round_to_bfloat16(self.temporal_patch_size / sampled_fps)
 
     def _count_frames(self, total_frames: int, native_fps: float) -> int:
         """The multiple of `temporal_patch_size` nearest to `fps` frames per second, within the bounds."""
@@ -130,9 +137,17 @@ class SamplingContract:
     ) -> tuple[list[int], float]:
         indices = list(box_frames)
         if len(indices) % self.temporal_patch_size:
-            raise ValueError(f"{len(indices)} box frames do not fill temporal patches of {self.temporal_patch_size}")
-        if any(later <= earlier for earlier, later in zip(indices, indices[1:], strict=False)):
+            raise ValueError(f"{len(indices)} box frames, not a multiple of {self.temporal_patch_size}")
+        if any(later <= earlier for earlier, later in pairwise(indices)):
             raise ValueError(f"box frames {indices} are not in ascending order")
         if indices[0] < 0 or indices[-1] >= total_frames:
             raise ValueError(f"box frames {indices} are not all among the video's {total_frames} frames")
         return indices, (len(indices) - 1) * native_fps / (indices[-1] - indices[0])
+
+
+def round_to_bfloat16(value: float) -> float:
+    """The bfloat16 nearest to a positive number, ties to even."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    (nearest,) = struct.unpack("<f", struct.pack("<I", rounded))
+    return float(nearest)

@@ -1,0 +1,57 @@
+"""A video loader: decodes clips into Ray's object store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ray
+
+from data.decoder import IsolatedDecoder
+from data.sampling import SamplingContract
+from data.video import Clip, ClipError
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How loading one clip went.
+
+    Attributes:
+        video: The file.
+        seconds: Time it took, retries included.
+        nbytes: Size of the decoded pixels, bytes; 0 without a clip.
+        digest: Identifies the pixels; empty without a clip.
+        problem: Why there is no clip, or None.
+    """
+
+    video: str
+    seconds: float
+    nbytes: int = 0
+    digest: str = ""
+    problem: str | None = None
+
+
+class VideoLoader:
+    """Ray actor around an `IsolatedDecoder`. A clip that cannot be decoded is a result, not a failure of the actor."""
+
+    def __init__(self, contract: SamplingContract, timeout_s: float) -> None:
+        self._decoder = IsolatedDecoder(contract, timeout_s)
+
+    @ray.method(num_returns=2)
+    def load(self, video: str, box_frames: Sequence[int] = ()) -> tuple[LoadReport, Clip | None]:
+        """Decode one clip.
+
+        The two results are two objects, both owned by the caller: the clip lies in the object store once, the caller
+        needs to fetch the report only, and the clip outlives this actor.
+        """
+        started = time.monotonic()
+        try:
+            clip = self._decoder.decode(video, box_frames)
+        except ClipError as error:
+            return LoadReport(video, time.monotonic() - started, problem=error.reason), None
+        return LoadReport(video, time.monotonic() - started, clip.nbytes, clip.digest), clip
+
+    def shutdown(self) -> None:
+        """End the decoding process."""
+        self._decoder.close()

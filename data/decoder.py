@@ -1,0 +1,154 @@
+"""Decoding in a process of its own, so that a clip that hangs or crashes the decoder costs that process and nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from data import decode_process
+from data.sampling import SamplingContract
+from data.video import Clip, ClipError
+
+ROOT = Path(__file__).resolve().parent.parent
+START_TIMEOUT_S = 60.0
+REAP_TIMEOUT_S = 5.0
+ATTEMPTS = 2
+
+
+class IsolatedDecoder:
+    """Decodes clips in a child process that is kept between clips and replaced when one goes wrong.
+
+    The child holds no part of this process (it is started, not forked), and dies with it. Not for use by several
+    threads at a time.
+    """
+
+    def __init__(self, contract: SamplingContract, timeout_s: float = 20.0) -> None:
+        """Start nothing yet; the first clip does.
+
+        Args:
+            contract: Chooses frames and size.
+            timeout_s: Longest one attempt at a clip may take, seconds, the start of the child not counted.
+        """
+        self.contract = contract
+        self.timeout_s = timeout_s
+        self._child: _Child | None = None
+
+    def decode(self, path: str, box_frames: Sequence[int] = ()) -> Clip:
+        """Decode one clip; after a failure of any kind once more in a fresh child.
+
+        Raises:
+            ClipError: the second attempt failed too: cannot be decoded, took too long, or killed the child.
+            RuntimeError: no child could be started; nothing to do with the clip.
+        """
+        for _ in range(ATTEMPTS):
+            try:
+                return self._attempt(path, box_frames)
+            except ClipError as error:
+                failure = error
+                self.close()
+        raise failure
+
+    @property
+    def process_id(self) -> int | None:
+        """The child's process id while there is one."""
+        return self._child.process.pid if self._child else None
+
+    def close(self) -> None:
+        """Kill the child, if any. The decoder can be used again."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _attempt(self, path: str, box_frames: Sequence[int]) -> Clip:
+        if self._child is not None and self._child.process.poll() is not None:
+            self.close()
+        if self._child is None:
+            self._child = _Child()
+        try:
+            return self._child.decode(path, self.contract, box_frames, time.monotonic() + self.timeout_s)
+        except TimeoutError:
+            raise ClipError(path, f"not decoded within {self.timeout_s:g} s") from None
+        except (EOFError, ConnectionError):
+            raise ClipError(path, f"the decoder process died: {self._child.how_it_ended()}") from None
+
+
+class _Child:
+    """One decoding process and the socket to it."""
+
+    def __init__(self) -> None:
+        self.connection, theirs = socket.socketpair()
+        # Not passed on: decord reports every damaged file there, which the `ClipError` says already.
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `kill`)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", decode_process.__name__, str(theirs.fileno())],
+                stdin=subprocess.PIPE,
+                stderr=self.errors,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(),
+                # Ctrl-C reaches the run, which then ends its children; the child itself should not print a traceback.
+                start_new_session=True,
+            )
+        try:
+            decode_process.receive_message(self.connection, time.monotonic() + START_TIMEOUT_S)
+        except (TimeoutError, EOFError, ConnectionError) as error:
+            raise RuntimeError(f"no decoder process could be started: {self.kill()}") from error
+
+    def decode(
+        self, path: str, contract: SamplingContract, box_frames: Sequence[int], deadline: float
+    ) -> Clip:
+        """Raises `ClipError` as the child says; `TimeoutError`, `EOFError`, `ConnectionError` when it does not."""
+        decode_process.send_message(self.connection, (path, contract, tuple(box_frames)))
+        answer = decode_process.receive_message(self.connection, deadline)
+        if isinstance(answer, ClipError):
+            raise answer
+        header, shape = answer
+        frames = np.empty(shape, dtype=np.uint8)
+        decode_process.receive_into(self.connection, frames.data.cast("B"), deadline)
+        return replace(header, frames=frames)
+
+    def kill(self) -> str:
+        """End the process and say how it ended. One in an uninterruptible system call is left to the kernel."""
+        self.process.kill()
+        ending = self.how_it_ended()
+        self.connection.close()
+        self.errors.close()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return ending
+
+    def how_it_ended(self) -> str:
+        """`exit code 1` or `signal 9`, with the last line it wrote to standard error."""
+        try:
+            code = self.process.wait(REAP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return "it does not end"
+        self.errors.seek(0)
+        written = self.errors.read().decode(errors="replace").strip().splitlines()
+        ending = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"{ending} ({written[-1]})" if written else ending
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment with the project importable, and no pool of threads for arithmetic."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
