@@ -1,66 +1,98 @@
-"""Which rows go through the model together."""
+"""Which rows go through the model together, and which learner rank takes them.
+
+Rows of one prompt are packed: the prompt is followed by several responses, each of which sees the prompt and itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 
-def plan_micro_batches(lengths: Sequence[int], groups: Sequence[Hashable], token_budget: int) -> list[list[int]]:
-    """Split rows into micro-batches of at most `token_budget` padded tokens, rows of similar length together.
+@dataclass(frozen=True)
+class RowSize:
+    """What planning needs to know of a row.
 
-    Rows of one group stay together where the budget allows it, so that their prompt's video is encoded once. A row
-    longer than the budget gets a micro-batch of its own.
+    Attributes:
+        group: Equal for rows that share a prompt.
+        prompt: Prompt tokens.
+        response: Response tokens.
+    """
 
-    Args:
-        lengths: Tokens of each row, prompt and response.
-        groups: Key of the group each row belongs to.
+    group: Hashable
+    prompt: int
+    response: int
+
+
+Pack = list[int]
+"""Indexes of rows that share a prompt and go through the model behind one copy of it."""
+
+
+def plan_micro_batches(sizes: Sequence[RowSize], token_budget: int) -> list[list[Pack]]:
+    """Pack rows and put packs of similar length together, at most `token_budget` padded tokens per micro-batch.
+
+    A group that exceeds the budget is split into several packs; a row that exceeds it alone gets its own micro-batch.
 
     Returns:
-        Row indexes of each micro-batch, longest rows first: what does not fit into memory shows at once.
+        Packs of each micro-batch, longest first: what does not fit into memory shows at once.
     """
-    batches: list[list[int]] = []
-    for group in _longest_first(lengths, groups):
-        if batches and _padded(lengths, batches[-1] + group) <= token_budget:
-            batches[-1].extend(group)
-            continue
-        for row in group:
-            if batches and row != group[0] and _padded(lengths, [*batches[-1], row]) <= token_budget:
-                batches[-1].append(row)
-            else:
-                batches.append([row])
+    packs = [pack for members in _groups(sizes) for pack in _split(sizes, members, token_budget)]
+    packs.sort(key=lambda pack: -pack_tokens(sizes, pack))
+    batches: list[list[Pack]] = []
+    for pack in packs:
+        # The first pack of a micro-batch is its longest, so it gives the padded width.
+        if batches and (len(batches[-1]) + 1) * pack_tokens(sizes, batches[-1][0]) <= token_budget:
+            batches[-1].append(pack)
+        else:
+            batches.append([pack])
     return batches
 
 
-def shard_groups(lengths: Sequence[int], groups: Sequence[Hashable], num_shards: int) -> list[list[int]]:
+def shard_groups(sizes: Sequence[RowSize], num_shards: int) -> list[list[int]]:
     """Distribute rows over learner ranks by token count, groups kept together.
 
     Greedy, heaviest group first onto the lightest rank. With fewer groups than ranks, rows are distributed singly.
 
+    Returns:
+        Row indexes of each rank.
+
     Raises:
         ValueError: fewer rows than ranks.
     """
-    if len(lengths) < num_shards:
-        raise ValueError(f"{len(lengths)} rows cannot be shared by {num_shards} learner ranks")
-    units = _longest_first(lengths, groups)
+    if len(sizes) < num_shards:
+        raise ValueError(f"{len(sizes)} rows cannot be shared by {num_shards} learner ranks")
+    units = _groups(sizes)
     if len(units) < num_shards:
-        units = [[row] for row in range(len(lengths))]
-    units.sort(key=lambda unit: (-sum(lengths[row] for row in unit), unit))
+        units = [[row] for row in range(len(sizes))]
+    units.sort(key=lambda unit: (-pack_tokens(sizes, unit), unit))
     shards: list[list[int]] = [[] for _ in range(num_shards)]
     loads = [0] * num_shards
     for unit in units:
         lightest = min(range(num_shards), key=lambda shard: (bool(shards[shard]), loads[shard], shard))
         shards[lightest].extend(unit)
-        loads[lightest] += sum(lengths[row] for row in unit)
+        loads[lightest] += pack_tokens(sizes, unit)
     return shards
 
 
-def _longest_first(lengths: Sequence[int], groups: Sequence[Hashable]) -> list[list[int]]:
-    """Rows of each group, longest first; groups by their longest row. Ties keep their order."""
+def pack_tokens(sizes: Sequence[RowSize], pack: Pack) -> int:
+    """Tokens of a prompt followed by the pack's responses."""
+    return sizes[pack[0]].prompt + sum(sizes[row].response for row in pack)
+
+
+def _groups(sizes: Sequence[RowSize]) -> list[list[int]]:
+    """Row indexes of each group, in order."""
     members: dict[Hashable, list[int]] = {}
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        members.setdefault(groups[row], []).append(row)
+    for row, size in enumerate(sizes):
+        members.setdefault(size.group, []).append(row)
     return list(members.values())
 
 
-def _padded(lengths: Sequence[int], rows: Sequence[int]) -> int:
-    return len(rows) * max(lengths[row] for row in rows)
+def _split(sizes: Sequence[RowSize], members: Sequence[int], token_budget: int) -> list[Pack]:
+    """Packs of one group, each filled up to the budget."""
+    packs: list[Pack] = []
+    for row in members:
+        if packs and pack_tokens(sizes, [*packs[-1], row]) <= token_budget:
+            packs[-1].append(row)
+        else:
+            packs.append([row])
+    return packs

@@ -1,7 +1,8 @@
-"""The policy's log-probabilities of response tokens: row layout, vision features once per clip, logits where needed.
+"""The policy's log-probabilities of response tokens: shared prompts, vision features once per clip, logits where needed.
 
-`lay_out` is the only place that knows how rows become tensors; a packed layout with shared prompts would replace it and
-the hidden states' index, nothing else.
+`lay_out` is the only place that knows how rows become tensors. The responses to one prompt follow a single copy of it;
+each attends to the prompt and to itself and has the positions it would have alone, so the result is that of separate
+rows at a fraction of the tokens.
 """
 
 from __future__ import annotations
@@ -26,37 +27,38 @@ LOGITS_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows as right-padded tensors. B rows of at most L tokens, T response tokens in all.
-
-    Padding needs no attention mask: under causal attention no real token sees what follows it.
+    """Packed rows as right-padded tensors: B packs of at most L tokens, R responses with T tokens in all.
 
     Attributes:
         input_ids: [B, L].
         position_ids: [3, B, L], M-RoPE ids (time, height, width).
+        attention_mask: [B, 1, L, L], true where a token (third axis) attends to another (fourth); None means causal,
+            which suffices for one response per pack: no real token sees the padding behind it.
         pixels: [patches, 1176], normalised patches of the distinct clips.
         grids: [clips, 3], patches in time, height and width.
-        clip_of_row: Which of the clips each row shows.
+        clip_of_pack: Which of the clips each pack shows.
         index: [T], place in the flattened [B * L] of the hidden state that predicts each response token.
-        targets: [T], the response tokens, row after row.
-        lengths: [B], response tokens of each row.
+        targets: [T], the response tokens, response after response.
+        lengths: [R], tokens of each response.
         rollout_logprobs: [T], or empty for supervised rows.
-        advantages: [B].
+        advantages: [R].
     """
 
     input_ids: Tensor
     position_ids: Tensor
+    attention_mask: Tensor | None
     pixels: Tensor
     grids: Tensor
-    clip_of_row: list[int]
+    clip_of_pack: list[int]
     index: Tensor
     targets: Tensor
     lengths: Tensor
     rollout_logprobs: Tensor
     advantages: Tensor
 
-    def per_token(self, per_row: Tensor) -> Tensor:
-        """[B] to [T]: a row's value for each of its response tokens."""
-        return per_row.repeat_interleave(self.lengths, output_size=len(self.targets))
+    def per_token(self, per_response: Tensor) -> Tensor:
+        """[R] to [T]: a response's value for each of its tokens."""
+        return per_response.repeat_interleave(self.lengths, output_size=len(self.targets))
 
 
 class TokenScores(NamedTuple):
@@ -66,21 +68,24 @@ class TokenScores(NamedTuple):
     entropy: Tensor
 
 
-def lay_out(rows: Sequence[Row], device: torch.device) -> MicroBatch:
-    """Right-pad rows into one micro-batch; rows with the same prompt share its clip."""
-    prompts = {row.prompt_key: row.prompt for row in rows}
+def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
+    """Put packs of rows, each behind one copy of its prompt, into one micro-batch."""
+    prompts = {pack[0].prompt_key: pack[0].prompt for pack in packs}
     keys = list(prompts)
-    width = max(row.num_tokens for row in rows)
-    lengths = [len(row.response) for row in rows]
+    rows = [row for pack in packs for row in pack]
+    input_ids = _pad([_tokens(pack) for pack in packs])
+    width = input_ids.shape[1]
+    shared = any(len(pack) > 1 for pack in packs)
     return MicroBatch(
-        input_ids=_pad([torch.tensor([*row.prompt.token_ids, *row.response]) for row in rows]).to(device),
-        position_ids=_positions(rows).to(device),
+        input_ids=input_ids.to(device),
+        position_ids=_pad([_positions(pack).T for pack in packs]).permute(2, 0, 1).to(device),
+        attention_mask=_attention([_segments(pack) for pack in packs]).to(device) if shared else None,
         pixels=torch.cat([prompt.pixel_values_videos for prompt in prompts.values()]).to(device),
         grids=torch.cat([prompt.video_grid_thw.reshape(-1, 3) for prompt in prompts.values()]).to(device),
-        clip_of_row=[keys.index(row.prompt_key) for row in rows],
-        index=torch.cat([_predictors(row, number * width) for number, row in enumerate(rows)]).to(device),
+        clip_of_pack=[keys.index(pack[0].prompt_key) for pack in packs],
+        index=torch.cat([_predictors(pack) + number * width for number, pack in enumerate(packs)]).to(device),
         targets=torch.tensor([token for row in rows for token in row.response], device=device),
-        lengths=torch.tensor(lengths, device=device),
+        lengths=torch.tensor([len(row.response) for row in rows], device=device),
         rollout_logprobs=torch.tensor([value for row in rows for value in row.rollout_logprobs], device=device),
         advantages=torch.tensor([row.advantage for row in rows], device=device),
     )
@@ -120,13 +125,14 @@ class ResponseScorer(nn.Module):
         return TokenScores(torch.cat(logprobs), torch.cat(entropies))
 
     def _hidden_states(self, batch: MicroBatch) -> Tensor:
-        """[B, L, hidden]. The tower runs once over the distinct clips; rows of one prompt share its features."""
+        """[B, L, hidden]. The tower runs once over the distinct clips; packs of one prompt share its features."""
         backbone = self.policy.model
         features = backbone.get_video_features(batch.pixels, batch.grids, return_dict=True).pooler_output
-        video = BaseModelOutputWithPooling(pooler_output=tuple(features[clip] for clip in batch.clip_of_row))
+        video = BaseModelOutputWithPooling(pooler_output=tuple(features[clip] for clip in batch.clip_of_pack))
         return backbone(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
+            attention_mask=batch.attention_mask,
             mm_encoder_outputs={"video": video},
             use_cache=False,
         ).last_hidden_state
@@ -148,21 +154,46 @@ class ResponseScorer(nn.Module):
         return log_probs.gather(1, targets[:, None]).squeeze(1), entropy(log_probs.detach())
 
 
-def _pad(rows: list[Tensor]) -> Tensor:
-    return pad_sequence(rows, batch_first=True)
+def _pad(packs: list[Tensor]) -> Tensor:
+    return pad_sequence(packs, batch_first=True)
 
 
-def _positions(rows: Sequence[Row]) -> Tensor:
-    whole = [
-        torch.cat([row.prompt.position_ids, response_positions(row.prompt.position_ids, len(row.response))], dim=1)
-        for row in rows
-    ]
-    return _pad([positions.T for positions in whole]).permute(2, 0, 1)
+def _tokens(pack: Sequence[Row]) -> Tensor:
+    """[tokens]: the prompt and all responses."""
+    return torch.tensor([*pack[0].prompt.token_ids, *(token for row in pack for token in row.response)])
 
 
-def _predictors(row: Row, start: int) -> Tensor:
-    """Flat places of the tokens before each response token, for a row that starts at `start`."""
-    first = start + len(row.prompt.token_ids) - 1
-    return torch.arange(first, first + len(row.response))
+def _positions(pack: Sequence[Row]) -> Tensor:
+    """[3, tokens]: every response continues at the end of the prompt."""
+    prompt = pack[0].prompt.position_ids
+    return torch.cat([prompt, *(response_positions(prompt, len(row.response)) for row in pack)], dim=1)
 
 
+def _segments(pack: Sequence[Row]) -> Tensor:
+    """[tokens]: 0 for the prompt, 1 and up for the responses."""
+    lengths = torch.tensor([len(pack[0].prompt.token_ids), *(len(row.response) for row in pack)])
+    return torch.arange(len(lengths)).repeat_interleave(lengths)
+
+
+def _attention(segments: list[Tensor]) -> Tensor:
+    """[B, 1, L, L]: a token attends to the prompt and to its own segment, up to itself.
+
+    Padding counts as prompt: it comes last, so no real token sees it, and it sees something, which keeps it finite.
+    """
+    segment = _pad(segments)
+    visible = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
+    return visible.tril()[:, None]
+
+
+def _predictors(pack: Sequence[Row]) -> Tensor:
+    """[response tokens]: place in the pack of the token before each one.
+
+    A response's first token is predicted by the prompt's last, whatever lies between them.
+    """
+    end = len(pack[0].prompt.token_ids)
+    places = []
+    for row in pack:
+        places.append(torch.tensor([len(pack[0].prompt.token_ids) - 1]))
+        places.append(torch.arange(end, end + len(row.response) - 1))
+        end += len(row.response)
+    return torch.cat(places)

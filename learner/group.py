@@ -5,17 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.util
 
 from data.records import TrainSample
-from learner.batching import shard_groups
+from learner.batching import RowSize, shard_groups
 from learner.calls import call_all
 from learner.report import StepReport, merge_reports
-from learner.rows import PromptEncoder
 from learner.settings import LearnerSettings, Objective
+
+if TYPE_CHECKING:
+    from data.encoding import VideoEncoder
+    from learner.weight_transport import TransferSettings
 
 
 class LearnerGroup:
@@ -27,7 +30,7 @@ class LearnerGroup:
     Args:
         settings: The same for all ranks.
         model_path: Folder or Hub id of the policy.
-        make_encoder: Makes a rank's prompt encoder in its process.
+        make_encoder: Makes a rank's encoder in its process: `functools.partial(VideoEncoder, path, contract)`.
         actor_options: Ray options of each rank's actor (CPUs, GPUs, placement); their number is the number of ranks.
         deadline_s: Longest wait for a call, in seconds; beyond `settings.timeout`, so that ranks report first.
     """
@@ -36,7 +39,7 @@ class LearnerGroup:
         self,
         settings: LearnerSettings,
         model_path: str,
-        make_encoder: Callable[[], PromptEncoder],
+        make_encoder: Callable[[], VideoEncoder],
         actor_options: Sequence[Mapping[str, Any]] = ({"num_cpus": 1},),
         deadline_s: float = 900.0,
     ) -> None:
@@ -96,7 +99,7 @@ class LearnerGroup:
         digests: dict[str, str] = self._same("weight_checksums", (), "computing weight checksums")[0]
         return digests
 
-    def init_weight_transfer(self, workers: Mapping[str, Any], transfer: Any) -> None:
+    def init_weight_transfer(self, workers: Mapping[str, Any], transfer: TransferSettings) -> None:
         """Connect with the rollout workers, whose handles are given by name."""
         self._same("init_weight_transfer", (dict(workers), transfer), "connecting to the rollout workers")
 
@@ -113,8 +116,8 @@ class LearnerGroup:
         return [[samples[row] for row in shard] for shard in self._shard_rows(samples)]
 
     def _shard_rows(self, samples: Sequence[TrainSample]) -> list[list[int]]:
-        lengths = [len(sample.prompt_token_ids) + len(sample.response_token_ids) for sample in samples]
-        return shard_groups(lengths, [sample.prompt.id for sample in samples], len(self._actors))
+        sizes = [RowSize(s.prompt.id, len(s.prompt_token_ids), len(s.response_token_ids)) for s in samples]
+        return shard_groups(sizes, len(self._actors))
 
     def _same(self, method: str, arguments: tuple[Any, ...], what: str) -> list[Any]:
         return self._all(method, [arguments] * len(self._actors), what)
@@ -126,7 +129,7 @@ class LearnerGroup:
 
 def _create_actor(options: Mapping[str, Any]) -> Any:
     environment = {} if options.get("num_gpus") else {"env_vars": {"DS_ACCELERATOR": "cpu"}}
-    return ray.remote(RankActor).options(runtime_env=environment, **options)
+    return ray.remote(RankActor).options(**({"runtime_env": environment} | dict(options)))
 
 
 class RankActor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,17 @@ import torch.distributed as dist
 from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
 
+from data.encoding import VideoEncoder
 from data.records import TrainSample
-from learner import checkpoint, objective
-from learner.batching import plan_micro_batches
+from learner import checkpoint
+from learner.batching import Pack, plan_micro_batches
 from learner.deepspeed_config import deepspeed_config
 from learner.engine import build_engine, build_reference, device_of_rank, gradient_norm, join_process_group
 from learner.export import export_huggingface
 from learner.forward import MicroBatch, TokenScores, lay_out
+from learner.losses import micro_batch_loss
 from learner.report import StepReport, StepSums
-from learner.rows import PromptEncoder, Row, build_rows
+from learner.rows import Row, build_rows
 from learner.schedule import learning_rate_at
 from learner.settings import LearnerSettings, Objective
 from learner.weight_source import DeepSpeedSource, checksums
@@ -42,7 +45,7 @@ class LearnerRank:
     """
 
     def __init__(
-        self, settings: LearnerSettings, model_path: str, make_encoder: Callable[[], PromptEncoder]
+        self, settings: LearnerSettings, model_path: str, make_encoder: Callable[[], VideoEncoder]
     ) -> None:
         self._settings = settings
         self._model_path = model_path
@@ -92,9 +95,9 @@ class LearnerRank:
         sums = StepSums()
         for number in range(passes):
             self._engine.set_gradient_accumulation_boundary(number == passes - 1)
-            # Backward passes are collective: a rank that has run out repeats its shortest row without weight.
+            # Backward passes are collective: a rank that has run out repeats one row without weight.
             real = number < len(plan)
-            batch = lay_out([rows[row] for row in (plan[number] if real else plan[-1][-1:])], self._device)
+            batch = self._lay_out(rows, plan[number] if real else _least(plan))
             part = self._pass(batch, global_tokens, global_responses, kind, float(real))
             if real:
                 sums.add(part)
@@ -107,11 +110,11 @@ class LearnerRank:
         plan = self._plan(rows)
         scored: list[list[float]] = [[] for _ in rows]
         for number in range(self._most_passes(len(plan))):
-            members = plan[number] if number < len(plan) else plan[-1][-1:]
-            batch = lay_out([rows[row] for row in members], self._device)
+            packs = plan[number] if number < len(plan) else _least(plan)
+            batch = self._lay_out(rows, packs)
             with torch.no_grad():
                 scores: TokenScores = self._engine(batch, self._settings.temperature)
-            for row, values in zip(members, scores.logprobs.split(batch.lengths.tolist()), strict=True):
+            for row, values in zip(chain(*packs), scores.logprobs.split(batch.lengths.tolist()), strict=True):
                 scored[row] = values.tolist()
         return scored
 
@@ -191,9 +194,11 @@ class LearnerRank:
     def _build_rows(self, samples: Sequence[TrainSample]) -> list[Row]:
         return build_rows(samples, resolve_clips(samples), self._encoder)
 
-    def _plan(self, rows: Sequence[Row]) -> list[list[int]]:
-        lengths = [row.num_tokens for row in rows]
-        return plan_micro_batches(lengths, [row.prompt_key for row in rows], self._settings.micro_batch_tokens)
+    def _plan(self, rows: Sequence[Row]) -> list[list[Pack]]:
+        return plan_micro_batches([row.size for row in rows], self._settings.micro_batch_tokens)
+
+    def _lay_out(self, rows: Sequence[Row], packs: Sequence[Pack]) -> MicroBatch:
+        return lay_out([[rows[row] for row in pack] for pack in packs], self._device)
 
     def _most_passes(self, mine: int) -> int:
         """Passes of the rank that needs most: all ranks run as many."""
@@ -205,46 +210,18 @@ class LearnerRank:
         self, batch: MicroBatch, global_tokens: int, global_responses: int, kind: Objective, scale: float
     ) -> StepSums:
         """Forward and backward of one micro-batch, its loss scaled by `scale`."""
-        weights = objective.token_weights(batch.lengths, global_tokens, global_responses, self._settings.token_average)
+        sampled = kind == "grpo"
         with self._timed("forward"):
-            sampled = kind == "grpo"
+            # Supervised steps learn the plain distribution, without temperature and banned tokens.
             scores = self._engine(batch, self._settings.temperature if sampled else 1.0, ban=sampled)
         reference = self._reference_logprobs(batch) if sampled else None
-        losses, sums = self._losses(batch, scores, reference, kind)
-        loss = (losses * batch.per_token(weights)).sum()
-        sums.loss = float(loss.detach())
+        loss, sums = micro_batch_loss(
+            batch, scores, reference, kind, self._settings, global_tokens, global_responses
+        )
         with self._timed("backward"):
-            # DeepSpeed averages gradients over ranks; the weights already sum to 1 over all of them.
+            # DeepSpeed averages gradients over ranks; the shares of the loss already add up over them.
             self._engine.backward(loss * (scale * self._world_size), scale_wrt_gas=False)
         return sums
-
-    def _losses(
-        self, batch: MicroBatch, scores: TokenScores, reference: Tensor | None, kind: Objective
-    ) -> tuple[Tensor, StepSums]:
-        """Per-token losses and the sums of what is reported."""
-        settings, logprobs = self._settings, scores.logprobs
-        sums = StepSums(
-            entropy=float(scores.entropy.sum()), tokens=len(batch.targets), responses=len(batch.lengths), micro_batches=1
-        )
-        if kind == "sft":
-            return objective.supervised_loss(logprobs), sums
-        advantages = batch.per_token(batch.advantages)
-        losses = objective.policy_loss(
-            logprobs,
-            batch.rollout_logprobs,
-            advantages,
-            settings.clip_low,
-            settings.clip_high,
-            settings.importance_cap,
-        )
-        ratio = objective.importance_ratio(logprobs.detach(), batch.rollout_logprobs)
-        gaps = objective.mismatch(logprobs.detach(), batch.rollout_logprobs)
-        sums.clipped = float(objective.clipped_fraction(ratio, advantages, settings.clip_low, settings.clip_high).sum())
-        sums.mismatch, sums.largest_mismatch = float(gaps.double().sum()), float(gaps.max())
-        if reference is not None:
-            kl = objective.kl_to_reference(logprobs, reference)
-            losses, sums.kl = losses + settings.kl_coef * kl, float(kl.detach().sum())
-        return losses, sums
 
     def _reference_logprobs(self, batch: MicroBatch) -> Tensor | None:
         if self._reference is None:
@@ -268,6 +245,11 @@ class LearnerRank:
         start = time.perf_counter()
         yield
         self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def _least(plan: Sequence[Sequence[Pack]]) -> list[Pack]:
+    """A micro-batch of one row, of the shortest pack."""
+    return [plan[-1][-1][:1]]
 
 
 def resolve_clips(samples: Sequence[TrainSample]) -> list[Any]:

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from data.encoding import EncodedPrompt, VideoEncoder
 from data.records import TrainSample
 from data.schema import VideoPrompt
+from learner.batching import RowSize
 
 
 class PromptMismatchError(RuntimeError):
     """Rollout and learner do not see the same prompt, or a sample cannot be trained on; the message names it."""
-
-
-class EncodedPrompt(Protocol):
-    """What the learner needs of `data.encoding.EncodedPrompt`."""
-
-    token_ids: list[int]
-    pixel_values_videos: Tensor
-    video_grid_thw: Tensor
-    position_ids: Tensor
-    num_video_tokens: int
-
-
-class PromptEncoder(Protocol):
-    """What the learner needs of `data.encoding.VideoEncoder`."""
-
-    video_token_id: int
-
-    def encode(self, prompt: VideoPrompt, clip: Any) -> EncodedPrompt: ...
 
 
 @dataclass(frozen=True)
@@ -51,11 +35,12 @@ class Row:
     advantage: float
 
     @property
-    def num_tokens(self) -> int:
-        return len(self.prompt.token_ids) + len(self.response)
+    def size(self) -> RowSize:
+        """What planning needs to know."""
+        return RowSize(self.prompt_key, len(self.prompt.token_ids), len(self.response))
 
 
-def build_rows(samples: Sequence[TrainSample], clips: Sequence[Any], encoder: PromptEncoder) -> list[Row]:
+def build_rows(samples: Sequence[TrainSample], clips: Sequence[Any], encoder: VideoEncoder) -> list[Row]:
     """Encode each distinct prompt once and pair it with its responses.
 
     Args:
@@ -72,9 +57,7 @@ def build_rows(samples: Sequence[TrainSample], clips: Sequence[Any], encoder: Pr
             encoded[key] = encoder.encode(sample.prompt, clip)
             check_placeholders(sample.prompt, encoded[key], encoder.video_token_id)
         check_sample(sample, encoded[key], encoder.video_token_id)
-        rows.append(
-            Row(key, encoded[key], sample.response_token_ids, sample.rollout_logprobs, sample.advantage)
-        )
+        rows.append(Row(key, encoded[key], sample.response_token_ids, sample.rollout_logprobs, sample.advantage))
     return rows
 
 

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from data.encoding import EncodedPrompt
 from data.records import TrainSample
 from data.schema import Task, VideoPrompt
 
 VOCABULARY = 96
 VIDEO_TOKEN = 5
 FIRST_TEXT_TOKEN = 10
-
-
-@dataclass(frozen=True)
-class Encoded:
-    token_ids: list[int]
-    pixel_values_videos: Tensor
-    video_grid_thw: Tensor
-    position_ids: Tensor
-    num_video_tokens: int
 
 
 class RandomEncoder:
@@ -35,17 +26,18 @@ class RandomEncoder:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def encode(self, prompt: VideoPrompt, clip: tuple[int, int, int]) -> Encoded:
+    def encode(self, prompt: VideoPrompt, clip: tuple[int, int, int]) -> EncodedPrompt:
         self.calls.append(prompt.id)
         time, height, width = clip
         generator = torch.Generator().manual_seed(sum(prompt.id.encode()))
         text = torch.randint(FIRST_TEXT_TOKEN, VOCABULARY, (9,), generator=generator).tolist()
         placeholders = time * height * width // 4
-        return Encoded(
+        return EncodedPrompt(
             token_ids=[*text[:4], *[VIDEO_TOKEN] * placeholders, *text[4:]],
             pixel_values_videos=torch.randn(time * height * width, 1176, generator=generator),
             video_grid_thw=torch.tensor([clip]),
             position_ids=positions(4, clip, 5),
+            second_per_grid_ts=1.0,
             num_video_tokens=placeholders,
         )
 
