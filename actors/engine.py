@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from data.encoding import banned_token_ids
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
 
-# Not to be sampled: the learner would count more placeholders than the clip has features.
-VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 # vLLM's CPU attention wants a multiple of 32; a small block lets the responses of a group share most of their prompt.
 CPU_BLOCK_TOKENS = 32
 GIB = 2**30
@@ -34,9 +33,8 @@ class EngineSettings:
         max_model_len: Longest prompt plus response, in tokens.
         max_num_seqs: Most responses sampled at a time.
         gpu_memory_utilization: Share of each GPU's memory the engine may take.
-        kv_cache_gib: Size of the KV cache on the CPU, in whole GiB.
-        cpu_cores: Cores to bind the engine's threads to, `0` or `0-3` (`|` between the lists of tensor-parallel
-            ranks); None leaves them unbound.
+        kv_cache_gib: Size of the KV cache on the CPU, in GiB.
+        threads: OpenMP threads of each worker process on the CPU.
     """
 
     model_path: str
@@ -47,19 +45,18 @@ class EngineSettings:
     max_model_len: int = 4096
     max_num_seqs: int = 64
     gpu_memory_utilization: float = 0.85
-    kv_cache_gib: int = 1
-    cpu_cores: str | None = None
+    kv_cache_gib: float = 1.0
+    threads: int = 1
 
 
 def prepare_environment(settings: EngineSettings) -> None:
     """Set the variables vLLM reads at import, for this process and the engine processes it starts."""
     os.environ["VLLM_LOGGING_LEVEL"] = os.environ.get("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    if Path(settings.model_path).is_dir():
-        os.environ["HF_HUB_OFFLINE"] = "1"
     if not settings.use_gpu:
-        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings.kv_cache_gib)
-        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = settings.cpu_cores or "nobind"
+        # Bound threads of two engines, or of an engine and the learner, could end up on the same core.
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         # Without this the first request waits for one small sampling kernel to be compiled, up to 18 s.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
@@ -76,26 +73,32 @@ def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
         # The distribution a token was really drawn from: after temperature and banned tokens.
         "logprobs_mode": "processed_logprobs",
         "weight_transfer_config": {"backend": settings.weight_transfer},
+        "worker_extension_cls": "actors.weight_transport.audit.WeightAudit",
         # Processed pixels are not kept: the cache has a half in each of two processes, and the halves disagree when a
         # request arrives while a weight update clears them.
         "mm_processor_cache_gb": 0,
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if settings.tensor_parallel_size > 1:
+        # Inside a Ray actor vLLM would otherwise start its processes as Ray actors, outside this one's reservation.
+        arguments["distributed_executor_backend"] = "mp"
     if settings.use_gpu:
         return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
-    return arguments | {"enforce_eager": True, "block_size": CPU_BLOCK_TOKENS, "skip_mm_profiling": True}
+    return arguments | {
+        "enforce_eager": True,
+        "block_size": CPU_BLOCK_TOKENS,
+        "kv_cache_memory_bytes": int(settings.kv_cache_gib * GIB),
+        "skip_mm_profiling": True,
+    }
 
 
 def build_engine(settings: EngineSettings) -> AsyncLLM:
     """Start an engine; its core and worker processes are children of this one. Takes half a minute on two cores."""
-    from vllm.config import WeightTransferConfig
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    arguments = engine_arguments(settings)
-    arguments["weight_transfer_config"] = WeightTransferConfig(**arguments["weight_transfer_config"])
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(settings)))
 
 
 def banned_tokens(engine: AsyncLLM) -> dict[int, float]:
@@ -104,5 +107,4 @@ def banned_tokens(engine: AsyncLLM) -> dict[int, float]:
     A bias of minus infinity is added before the log-softmax, so the log-probabilities returned are those of the
     remaining tokens alone. The constructor of `SamplingParams` keeps it; `from_optional` would clip it to -100.
     """
-    vocabulary = engine.get_tokenizer().get_vocab()
-    return {vocabulary[token]: float("-inf") for token in VISION_TOKENS if token in vocabulary}
+    return dict.fromkeys(banned_token_ids(engine.get_tokenizer()), float("-inf"))

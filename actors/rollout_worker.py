@@ -5,18 +5,28 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from actors.engine import EngineSettings, banned_tokens, build_engine, prepare_environment
 from data.encoding import vllm_request
+
+from actors.engine import (
+    EngineSettings,
+    banned_tokens,
+    build_engine,
+    prepare_environment,
+)
 from data.records import Response, Rollout, SamplingSettings
 from data.schema import VideoPrompt
 from data.video import Clip
 
 if TYPE_CHECKING:
     from vllm import SamplingParams
+    from vllm.inputs import PromptType
+    from vllm.logprobs import Logprob
     from vllm.outputs import CompletionOutput, RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
+
+SHUTDOWN_SECONDS = 5.0
 
 
 class RolloutWorker:
@@ -32,6 +42,8 @@ class RolloutWorker:
         self._engine: AsyncLLM | None = None
         self._banned: dict[int, float] = {}
         self._version = 0
+        self._checksums: dict[str, str] = {}
+        self._auditing = False
         self._requests = 0
         self._running = 0
         self._tokens = 0
@@ -53,7 +65,9 @@ class RolloutWorker:
         await self._set_version(version)
         return os.getpid()
 
-    async def generate(self, prompt: VideoPrompt, text: str, clip: Clip, sampling: SamplingSettings) -> Rollout:
+    async def generate(
+        self, prompt: VideoPrompt, text: str, clip: Clip, sampling: SamplingSettings
+    ) -> Rollout:
         """Sample one group of responses.
 
         Args:
@@ -88,14 +102,20 @@ class RolloutWorker:
 
         await self._started.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init_info))
 
-    async def start_weight_update(self) -> None:
+    async def start_weight_update(self, audit: bool = False) -> None:
         """Freeze sampling, drop everything computed with the old weights, and make ready to receive.
 
         `clear_cache` empties the prefix cache, the processor cache and the encoder cache (vLLM's
         `EngineCore._reset_caches`). Responses under way keep their tokens; their prompts are computed anew.
+
+        Args:
+            audit: Digest every parameter that arrives, for `weight_checksums`.
         """
         await self._started.pause_generation(mode="keep", clear_cache=True)
         await self._started.start_weight_update()
+        self._auditing = audit
+        if audit:
+            await self._started.collective_rpc("start_weight_audit")
 
     async def update_weights(self, update_info: dict[str, Any]) -> None:
         """Receive one update; returns when the model has loaded it."""
@@ -106,6 +126,8 @@ class RolloutWorker:
     async def finish_weight_update(self, version: int) -> None:
         """Put the received weights into service as `version` and go on sampling."""
         await self._started.finish_weight_update()
+        if self._auditing:
+            self._checksums = (await self._started.collective_rpc("finish_weight_audit"))[0]
         await self._set_version(version)
         await self._started.resume_generation()
 
@@ -114,12 +136,8 @@ class RolloutWorker:
         await self._started.shutdown_weight_transfer_engine()
 
     async def weight_checksums(self) -> dict[str, str]:
-        """SHA-256 of every parameter as the engine holds it, by engine rank and name.
-
-        Comparable between engines of the same layout, not with the learner: vLLM fuses and repacks parameters.
-        """
-        per_engine = await self._started.compute_weight_checksums()
-        return {name: digest for checksums in per_engine for name, digest in checksums.items()}
+        """SHA-256 of each parameter as it arrived in the last audited update, by the learner's name of it."""
+        return self._checksums
 
     async def version(self) -> int:
         """Weight version in service."""
@@ -138,7 +156,7 @@ class RolloutWorker:
     async def shutdown(self) -> None:
         """Stop the engine and its processes."""
         if self._engine is not None:
-            self._engine.shutdown(timeout=0)
+            self._engine.shutdown(timeout=SHUTDOWN_SECONDS)
             self._engine = None
 
     @property
@@ -153,7 +171,10 @@ class RolloutWorker:
 
     async def _sample(self, request: dict[str, Any], params: SamplingParams) -> RequestOutput:
         final: RequestOutput | None = None
-        async for output in self._started.generate(request, params, request_id=f"{self.name}-{self._requests}"):
+        prompt = cast("PromptType", request)
+        async for output in self._started.generate(
+            prompt, params, request_id=f"{self.name}-{self._requests}"
+        ):
             final = output
         assert final is not None, "vLLM ended a request without an output"
         return final
@@ -185,7 +206,8 @@ def _response(completion: CompletionOutput) -> Response:
     """One of vLLM's outputs as our record."""
     token_ids = list(completion.token_ids)
     assert completion.logprobs is not None and completion.finish_reason is not None
-    logprobs = [step[token].logprob for step, token in zip(completion.logprobs, token_ids, strict=True)]
+    steps = cast("list[dict[int, Logprob]]", completion.logprobs)
+    logprobs = [step[token].logprob for step, token in zip(steps, token_ids, strict=True)]
     spans = [(span.start, span.end, int(span.version)) for span in completion.weight_versions or []]
     return Response(
         index=completion.index,

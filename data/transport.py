@@ -7,6 +7,7 @@ list of names, dtypes and shapes, so only bytes travel.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -132,6 +133,12 @@ def fill_buckets(
     extra = next(stream, None)
     if extra is not None:
         raise ValueError(f"the source gave {extra[0]}, which its metadata does not declare")
+
+
+def checksum(tensor: torch.Tensor) -> str:
+    """SHA-256 of a tensor's bytes."""
+    flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.sha256(flat.numpy().tobytes()).hexdigest()
 
 
 def _aligned(nbytes: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.distributed import ProcessGroup
@@ -62,7 +62,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         self.shutdown()
         parallel = self.parallel_config
         self.bucket_bytes = init_info.bucket_bytes
-        self.group = stateless_init_torch_distributed_process_group(
+        group = stateless_init_torch_distributed_process_group(
             host=init_info.master_address,
             port=init_info.master_port,
             rank=init_info.rank_offset + parallel.data_parallel_index * parallel.world_size + parallel.rank,
@@ -70,6 +70,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
             backend=GLOO_BACKEND,
             timeout=timedelta(seconds=init_info.timeout_s),
         )
+        self.group = cast(ProcessGroup, group)
 
     def start_weight_update(self) -> None:
         """Prepare every layer to take checkpoint weights."""
@@ -127,7 +128,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
                 yield parameter.name, tensor
 
         try:
-            self.model.load_weights(stream())
+            cast(Any, self.model).load_weights(stream())
         except Exception as error:
             # vLLM's loaders raise anything from KeyError to AssertionError, mostly without the parameter's name.
             raise ValueError(f"the model refuses {loading}: {error!r}") from error

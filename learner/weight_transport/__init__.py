@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm.distributed.weight_transfer import TrainerWeightTransferEngine, WeightSource, WeightTransferTrainerFactory
+from vllm.distributed.weight_transfer import (
+    TrainerWeightTransferEngine,
+    WeightSource,
+    WeightTransferTrainerFactory,
+)
 
 from data.transport import GLOO_BACKEND
 from learner.weight_transport import gloo, nccl
+from learner.weight_transport.audit import AuditedSource, compare_checksums
 from learner.weight_transport.client import FleetClient
 
 
@@ -44,26 +49,42 @@ class WeightSender:
     """
 
     def __init__(
-        self, workers: Mapping[str, Any], source: WeightSource, rank: int, master_address: str, settings: TransferSettings
+        self,
+        workers: Mapping[str, Any],
+        source: WeightSource,
+        rank: int,
+        master_address: str,
+        settings: TransferSettings,
     ) -> None:
+        self._is_sender = rank == 0
         self._client = FleetClient(workers, settings.ranks_per_worker, settings.timeout_s)
-        self._engine = self._connect(source, rank, master_address, settings)
+        self._source = AuditedSource(source)
+        self._engine = self._connect(rank, master_address, settings)
+        self._audited = False
 
     def send(self, version: int) -> None:
         """Broadcast the weights and put them into service as `version` on every rollout worker.
 
+        The first time, both sides digest every parameter and the digests are compared.
+
         Raises:
             ActorFailure: a rollout worker failed or did not answer in time. The connection cannot be used any more.
+            WeightMismatchError: what arrived is not what was sent.
         """
+        audit = self._is_sender and not self._audited
         self._client.next_version = version
+        self._client.audit = self._source.audit = audit
         self._engine.send_weights()
+        if audit:
+            compare_checksums(self._source.checksums, self._client.weight_checksums())
+        self._audited = True
 
     def close(self) -> None:
         """Leave the transfer group."""
         self._engine.shutdown()
 
     def _connect(
-        self, source: WeightSource, rank: int, master_address: str, settings: TransferSettings
+        self, rank: int, master_address: str, settings: TransferSettings
     ) -> TrainerWeightTransferEngine[Any]:
         world_size = 1 + self._client.num_ranks
         if settings.backend == GLOO_BACKEND:
@@ -77,7 +98,7 @@ class WeightSender:
                     timeout_s=settings.timeout_s,
                 ),
                 client=self._client,
-                source=source,
+                source=self._source,
             )
         info = nccl.nccl_init_info(rank, master_address, world_size, settings.bucket_bytes)
-        return WeightTransferTrainerFactory.trainer_init(info, client=self._client, source=source)
+        return WeightTransferTrainerFactory.trainer_init(info, client=self._client, source=self._source)

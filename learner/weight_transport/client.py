@@ -11,7 +11,9 @@ from ray.exceptions import RayError
 
 from data.failures import describe_failure, missed_deadline
 
-RESTART = "Its engine may hold half of the new weights: restart it, or resume the run from the last checkpoint."
+RESTART = (
+    "Its engine may hold half of the new weights: restart it, or resume the run from the last checkpoint."
+)
 
 
 class FleetClient:
@@ -30,8 +32,9 @@ class FleetClient:
         self._workers = dict(workers)
         self._ranks_per_worker = ranks_per_worker
         self._deadline_s = deadline_s
-        # vLLM's engines finish an update without naming a version, so it is set here beforehand.
+        # vLLM's transfer engines start and finish an update without arguments, so these are set here beforehand.
         self.next_version = 0
+        self.audit = False
 
     @property
     def num_ranks(self) -> int:
@@ -40,35 +43,49 @@ class FleetClient:
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Let every engine join the transfer group, each at its own ranks."""
-        offsets = range(init_info["rank_offset"], init_info["rank_offset"] + self.num_ranks, self._ranks_per_worker)
+        offsets = range(
+            init_info["rank_offset"],
+            init_info["rank_offset"] + self.num_ranks,
+            self._ranks_per_worker,
+        )
         calls = [(init_info | {"rank_offset": offset},) for offset in offsets]
         self._call("init_weight_transfer_engine", calls, "joining the weight transfer group")
 
     def start_weight_update(self) -> None:
         """Pause sampling on every worker."""
-        self._call("start_weight_update", self._same(), "pausing for a weight update")
+        self._call("start_weight_update", self._same(self.audit), "pausing for a weight update")
 
     def update_weights(self, update_info: Any) -> None:
         """Let every worker receive; one call per worker and sync."""
-        self._call("update_weights", self._same(update_info), f"receiving weight version {self.next_version}")
+        self._call(
+            "update_weights",
+            self._same(update_info),
+            f"receiving weight version {self.next_version}",
+        )
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Put the weights into service under `weight_version`, by default `next_version`."""
         version = self.next_version if weight_version is None else int(weight_version)
-        self._call("finish_weight_update", self._same(version), f"putting weight version {version} into service")
+        self._call(
+            "finish_weight_update",
+            self._same(version),
+            f"putting weight version {version} into service",
+        )
 
-    def shutdown_weight_transfer_engine(self) -> None:
-        """Let every engine leave the transfer group."""
-        self._call("shutdown_weight_transfer_engine", self._same(), "leaving the weight transfer group")
+    def weight_checksums(self) -> dict[str, dict[str, str]]:
+        """Digests of what each worker received in an audited update, by worker and parameter."""
+        digests = self._call("weight_checksums", self._same(), "reporting weight checksums")
+        return dict(zip(self._workers, digests, strict=True))
 
     def _same(self, *arguments: Any) -> list[tuple[Any, ...]]:
         return [arguments] * len(self._workers)
 
-    def _call(self, method: str, calls: list[tuple[Any, ...]], what: str) -> None:
-        pending = {
-            getattr(worker, method).remote(*arguments): name
-            for (name, worker), arguments in zip(self._workers.items(), calls, strict=True)
-        }
+    def _call(self, method: str, calls: list[tuple[Any, ...]], what: str) -> list[Any]:
+        sent = [
+            getattr(worker, method).remote(*arguments)
+            for worker, arguments in zip(self._workers.values(), calls, strict=True)
+        ]
+        pending = dict(zip(sent, self._workers, strict=True))
         end = time.monotonic() + self._deadline_s
         while pending:
             ready, _ = ray.wait(list(pending), timeout=max(0.0, end - time.monotonic()))
@@ -79,3 +96,4 @@ class FleetClient:
                 ray.get(ready[0])
             except RayError as error:
                 raise describe_failure(name, what, error, RESTART) from error
+        return list(ray.get(sent))

@@ -13,9 +13,8 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from threading import Thread
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
-import torch
 from torch.distributed import ProcessGroup
 from vllm.distributed.utils import (
     stateless_destroy_torch_distributed_process_group,
@@ -30,7 +29,13 @@ from vllm.distributed.weight_transfer import (
 )
 from vllm.distributed.weight_transfer.base import TrainerInitInfo
 
-from data.transport import GLOO_BACKEND, GlooHandshake, GlooUpdate, fill_buckets, plan_buckets
+from data.transport import (
+    GLOO_BACKEND,
+    GlooHandshake,
+    GlooUpdate,
+    fill_buckets,
+    plan_buckets,
+)
 
 SENDER = 0
 POLL_SECONDS = 0.0005
@@ -65,7 +70,12 @@ class GlooTrainerWeightTransferEngine(TrainerWeightTransferEngine[GlooTrainerIni
     init_info_cls = GlooTrainerInitInfo
 
     def __init__(
-        self, *, client: VLLMWeightSyncClient, source: WeightSource, is_sender: bool, bucket_bytes: int
+        self,
+        *,
+        client: VLLMWeightSyncClient,
+        source: WeightSource,
+        is_sender: bool,
+        bucket_bytes: int,
     ) -> None:
         super().__init__(client=client, source=source, is_sender=is_sender)
         self._weights = source
@@ -74,7 +84,11 @@ class GlooTrainerWeightTransferEngine(TrainerWeightTransferEngine[GlooTrainerIni
 
     @classmethod
     def trainer_init(
-        cls, init_info: GlooTrainerInitInfo, *, client: VLLMWeightSyncClient, source: WeightSource | None = None
+        cls,
+        init_info: GlooTrainerInitInfo,
+        *,
+        client: VLLMWeightSyncClient,
+        source: WeightSource | None = None,
     ) -> Self:
         """Set up the group with all engines; returns at once on the ranks that do not send.
 
@@ -84,7 +98,10 @@ class GlooTrainerWeightTransferEngine(TrainerWeightTransferEngine[GlooTrainerIni
         if source is None:
             raise ValueError("gloo weight transfer needs a WeightSource")
         engine = cls(
-            client=client, source=source, is_sender=init_info.is_sender, bucket_bytes=init_info.bucket_bytes
+            client=client,
+            source=source,
+            is_sender=init_info.is_sender,
+            bucket_bytes=init_info.bucket_bytes,
         )
         if engine.is_sender:
             engine._group = _open_group(init_info, client)
@@ -158,7 +175,7 @@ def _open_group(init_info: GlooTrainerInitInfo, client: VLLMWeightSyncClient) ->
         timeout_s=init_info.timeout_s,
     )
     client.init_weight_transfer_engine(asdict(handshake))
-    return joined.result()
+    return cast(ProcessGroup, joined.result())
 
 
 def _update(declared: Sequence[ParamMeta]) -> GlooUpdate:
@@ -180,7 +197,7 @@ def _in_background(function: Callable[[], Result]) -> Future[Result]:
     def run() -> None:
         try:
             future.set_result(function())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the result raises it
             future.set_exception(error)
 
     Thread(target=run, daemon=True, name="weight-transfer").start()

@@ -1,0 +1,133 @@
+"""One rollout worker: real Ray, real vLLM, the tiny Qwen2.5-VL, against transformers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from actors.engine import EngineSettings
+from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest
+from data.failures import ActorFailure
+from data.records import Rollout
+from data.video import Clip
+from tests.e2e.rollout_stack import Referee, make_clip, make_prompt, settings_for
+
+pytestmark = pytest.mark.e2e
+
+MISMATCH_BOUND = 1.0001
+# Lengths, shapes and frame rates that all give other position ids; longer than wide and wider than long.
+CLIPS = {
+    "square": make_clip(8, 56, 56, 2.0),
+    "wide, odd fps": make_clip(6, 28, 140, 1.3),
+    "long, slow": make_clip(20, 56, 28, 0.5),
+    "short, fast": make_clip(4, 84, 84, 7.0),
+    "two frames": make_clip(2, 112, 56, 2.0),
+}
+
+
+@pytest.fixture(scope="module")
+def referee(tiny_policy: str) -> Referee:
+    return Referee(tiny_policy)
+
+
+@pytest.fixture(scope="module")
+def fleet(ray_cluster: None, tiny_policy: str) -> Iterator[RolloutFleet]:
+    fleet = RolloutFleet.start(EngineSettings(model_path=tiny_policy), FleetSettings(), version=3)
+    yield fleet
+    fleet.shutdown()
+
+
+def sample(fleet: RolloutFleet, referee: Referee, clip: Clip, **settings: Any) -> Rollout:
+    prompt = make_prompt()
+    request = RolloutRequest(prompt, referee.text(prompt), ray.put(clip), settings_for(**settings))
+    return ray.get(fleet.generate(request))
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_greedy_tokens_equal_those_of_transformers(fleet: RolloutFleet, referee: Referee, name: str) -> None:
+    rollout = sample(fleet, referee, CLIPS[name], group_size=1, temperature=0.0)
+    (response,) = rollout.responses
+    expected = referee.distributions(rollout, response, CLIPS[name]).argmax(-1).tolist()
+    assert response.token_ids == expected
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("name", CLIPS)
+def test_logprobs_are_those_of_the_sampling_distribution(
+    fleet: RolloutFleet, referee: Referee, name: str, temperature: float
+) -> None:
+    rollout = sample(fleet, referee, CLIPS[name], temperature=temperature)
+    assert referee.mismatch(rollout, CLIPS[name], temperature) <= MISMATCH_BOUND
+
+
+def test_prompt_tokens_equal_those_of_the_encoder(fleet: RolloutFleet, referee: Referee) -> None:
+    clip = CLIPS["wide, odd fps"]
+    rollout = sample(fleet, referee, clip)
+    assert rollout.prompt_token_ids == referee.encoder.encode(rollout.prompt, clip).token_ids
+
+
+def test_a_group_is_complete_and_reproducible(fleet: RolloutFleet, referee: Referee) -> None:
+    clip = CLIPS["square"]
+    first, again, other = (sample(fleet, referee, clip, group_size=8, seed=seed) for seed in (5, 5, 6))
+    tokens = [response.token_ids for response in first.responses]
+    assert [response.index for response in first.responses] == list(range(8))
+    assert tokens == [response.token_ids for response in again.responses]
+    assert all(a.token_ids not in tokens for a in other.responses)
+    assert len({tuple(ids) for ids in tokens}) == 8
+
+
+def test_every_token_carries_its_weight_version(fleet: RolloutFleet, referee: Referee) -> None:
+    for response in sample(fleet, referee, CLIPS["square"]).responses:
+        assert response.weight_versions == [(0, len(response.token_ids), 3)]
+        assert response.finish_reason in ("length", "stop")
+
+
+def test_vision_tokens_are_never_sampled(fleet: RolloutFleet, referee: Referee) -> None:
+    rollout = sample(fleet, referee, CLIPS["square"], group_size=32, max_tokens=64)
+    banned = set(referee.encoder.banned_token_ids)
+    assert len(banned) == 5
+    assert not any(banned & set(response.token_ids) for response in rollout.responses)
+
+
+def test_a_greedy_group_is_refused(fleet: RolloutFleet, referee: Referee) -> None:
+    with pytest.raises(ValueError, match="greedy sampling gives one response, 2 were asked for"):
+        sample(fleet, referee, CLIPS["square"], group_size=2, temperature=0.0)
+
+
+def test_groups_are_yielded_as_they_complete(fleet: RolloutFleet, referee: Referee) -> None:
+    clip = ray.put(CLIPS["square"])
+    prompts = [make_prompt(f"prompt-{number}") for number in range(6)]
+    requests = [RolloutRequest(p, referee.text(p), clip, settings_for(2, seed=n)) for n, p in enumerate(prompts)]
+    rollouts = list(fleet.as_completed(requests, max_groups=4))
+    assert sorted(rollout.prompt.id for rollout in rollouts) == [prompt.id for prompt in prompts]
+    assert fleet.check(30)["rollout-0"]["groups_running"] == 0
+
+
+def test_a_response_that_cannot_fit_names_worker_and_reason(fleet: RolloutFleet, referee: Referee) -> None:
+    prompt = make_prompt()
+    request = RolloutRequest(prompt, "x" * 9000, ray.put(CLIPS["square"]), settings_for())
+    with pytest.raises(ActorFailure, match="rollout-0 failed while sampling responses"):
+        list(fleet.as_completed([request], 1))
+
+
+def test_shutdown_leaves_no_process(fleet: RolloutFleet) -> None:
+    """Last in the file, because it ends the engine of the others."""
+    assert engine_processes()
+    fleet.shutdown()
+    assert not engine_processes()
+
+
+def engine_processes() -> list[str]:
+    """Names of vLLM's processes that descend from this test run."""
+    names = []
+    for process in psutil.Process(os.getpid()).children(recursive=True):
+        try:
+            names.append(process.name())
+        except psutil.NoSuchProcess:
+            continue
+    return [name for name in names if name.startswith("VLLM")]
