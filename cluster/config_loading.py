@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,19 @@ class LoadedConfig:
     Attributes:
         source: The file it was read from.
         config: The configuration; a value that cannot be used stands at its default.
-        problems: Every mistake found without looking beyond the files.
+        problems: The mistakes found so far.
+        unusable: Keys whose value is not the one that was meant.
     """
 
     source: str
     config: RunConfig
     problems: list[Problem] = field(default_factory=list)
     origins: Origins = field(default_factory=Origins)
+    unusable: set[str] = field(default_factory=set)
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Add further mistakes, but for those that only follow from a value that was given wrongly."""
+        self.problems += [p for p in problems if not self.unusable.intersection(p.keys)]
 
     def error(self, problems: Sequence[Problem]) -> ConfigError:
         """All of these mistakes in one error."""
@@ -73,9 +79,10 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig
     for override in overrides:
         merge.add_override(override)
     config, problems = _validate(merge.values)
-    unusable = {key for problem in problems for key in problem.keys}
-    doubts = [p for p in contradictions(config) if not unusable.intersection(p.keys)]
-    return LoadedConfig(str(path), config, [*merge.problems, *problems, *doubts], merge.origins)
+    unusable = merge.meant.union(*(problem.keys for problem in problems))
+    loaded = LoadedConfig(str(path), config, [*merge.problems, *problems], merge.origins, unusable)
+    loaded.add(contradictions(config))
+    return loaded
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -90,6 +97,7 @@ class _Merge:
         self.values: dict[str, dict[str, Any]] = {}
         self.origins = Origins()
         self.problems: list[Problem] = []
+        self.meant: set[str] = set()
 
     def add_document(self, document: Document) -> None:
         for key, line in document.duplicates:
@@ -145,6 +153,7 @@ class _Merge:
     def _unknown(self, key: str, place: str, value: Any) -> None:
         self.origins.note(key, place, value)
         meant = nearest(key)
+        self.meant.update([meant] if meant else [])
         hint = f"did you mean {meant}?" if meant else f"valid here: {choices(key)}"
         self.problems.append(Problem((key,), f"there is no such key; {hint}"))
 

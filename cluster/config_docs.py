@@ -1,0 +1,64 @@
+"""Writes docs/configuration.md from the configuration's own descriptions: `python -m cluster.config_docs`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from cluster.config import Section
+from cluster.config_fields import ConfigField, all_fields, sections, shown
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+
+_INTRODUCTION = """\
+# Configuration
+
+One YAML file describes a run:
+
+```
+python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.steps=100
+```
+
+- **Files.** Sections hold fields, one level deep. `extends: other.yaml` builds on another file (its path is relative to
+  the file that names it); chains are fine. A later file replaces a field, whole: a mapping or a list is not merged.
+- **Overrides.** `section.field=value` on the command line wins over the files. The value is YAML: `ray.address=null`,
+  `learner.adam_betas='[0.9, 0.95]'`, `data.tasks='{{tracking: 1}}'`; one entry of a mapping is `data.tasks.tracking=2`.
+- **Mistakes.** An unknown key, a wrong type, values that contradict each other, a missing model or data set, more GPUs
+  than there are: all are reported in one message, with file, line and what is allowed, before anything is started.
+- **`--dry-run`** prints the resolved configuration, what each actor reserves, and the memory plan. It needs no Ray, GPU,
+  model or data. **`--resume`** goes on from the last checkpoint of the run.
+- **Scalars** are YAML 1.2: `1e-6` is a number, and only `true` and `false` are booleans.
+
+Relative paths are relative to the folder the run is started in. {count} fields:
+"""
+
+
+def page() -> str:
+    """The page's text."""
+    parts = [_INTRODUCTION.format(count=len(all_fields()))]
+    for name, section in sections().items():
+        parts.append(_section(name, section))
+    return "\n".join(parts)
+
+
+def _section(name: str, section: type[Section]) -> str:
+    rows = [field for field in all_fields().values() if field.key.startswith(f"{name}.")]
+    lines = [
+        f"## {name}",
+        "",
+        inspect.getdoc(section) or "",
+        "",
+        "| key | default | allowed | meaning |",
+        "|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_row(field) for field in rows), ""])
+
+
+def _row(field: ConfigField) -> str:
+    cells = (f"`{field.key}`", f"`{shown(field.default)}`", field.allowed, field.description)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)

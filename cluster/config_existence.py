@@ -1,0 +1,123 @@
+"""Whether what a configuration names is there: policy, annotations, custom rewards."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from actors.custom_reward import CustomRewardError, load_custom_reward
+from cluster.config import SYNTHETIC, TINY, RunConfig
+from cluster.config_problems import Problem
+from cluster.model_geometry import find_geometry
+from data.schema import VideoPrompt, read_annotations
+
+MODEL_TYPE = "qwen2_5_vl"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_TIMEOUT_S = 10.0
+# Clips looked for on disk before their folder is taken to be wrong.
+CLIPS_LOOKED_FOR = 100
+
+
+def missing_things(config: RunConfig, ask_hub: bool = True) -> Iterator[Problem]:
+    """Everything named in the configuration that is not there or cannot be used.
+
+    Args:
+        ask_hub: Ask the Hub about a model that is not on this machine; a few seconds at most.
+    """
+    yield from _model(config.model.path, ask_hub)
+    yield from _context(config)
+    yield from _dataset(config, "data.source", config.data.source)
+    yield from _dataset(config, "data.eval_source", config.data.eval_source)
+    yield from _rewards(config)
+
+
+def _model(path: str, ask_hub: bool) -> Iterator[Problem]:
+    if path == TINY:
+        return
+    if Path(path).is_dir():
+        yield from _model_folder(Path(path))
+    elif not HUB_ID.fullmatch(path):
+        yield Problem(
+            ("model.path",), f"there is no such folder, and it is not `{TINY}` or a Hub id `owner/name`"
+        )
+    else:
+        yield from _hub_model(path, ask_hub)
+
+
+def _model_folder(folder: Path) -> Iterator[Problem]:
+    config = folder / "config.json"
+    if not config.is_file():
+        yield Problem(("model.path",), "the folder holds no config.json; a Hugging Face checkpoint has one")
+        return
+    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    if kind != MODEL_TYPE:
+        yield Problem(
+            ("model.path",), f"config.json says model_type {kind!r}; only {MODEL_TYPE!r} is trained"
+        )
+    if not list(folder.glob("*.safetensors")):
+        yield Problem(("model.path",), "the folder holds no weights (*.safetensors)")
+
+
+def _hub_model(path: str, ask_hub: bool) -> Iterator[Problem]:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(path, "config.json"), str):
+        return
+    if not ask_hub:
+        yield Problem(("model.path",), "not on this machine yet; a real start downloads it from the Hub")
+        return
+    try:
+        HfApi().model_info(path, timeout=HUB_TIMEOUT_S)
+    except Exception as error:  # whatever keeps the Hub from answering, the model cannot be had
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        yield Problem(
+            ("model.path",),
+            f"neither a local folder nor downloaded before, and the Hub does not give it ({reason})",
+        )
+
+
+def _context(config: RunConfig) -> Iterator[Problem]:
+    geometry = find_geometry(config.model.path)
+    if geometry and config.max_model_tokens > geometry.max_tokens:
+        yield Problem(
+            ("rollout.max_prompt_tokens", "rollout.max_response_tokens", "model.path"),
+            f"{config.max_model_tokens} tokens together; the model's positions end at {geometry.max_tokens}",
+        )
+
+
+def _dataset(config: RunConfig, key: str, source: str) -> Iterator[Problem]:
+    if source == SYNTHETIC:
+        return
+    try:
+        prompts, skipped = read_annotations(source)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        yield Problem((key,), f"the annotation file cannot be read: {reason}")
+        return
+    if not prompts:
+        first = f"; all {len(skipped)} lines were skipped, the first: {skipped[0]}" if skipped else ""
+        yield Problem((key,), f"the dataset is empty{first}")
+        return
+    yield from _contents(config, key, prompts)
+
+
+def _contents(config: RunConfig, key: str, prompts: list[VideoPrompt]) -> Iterator[Problem]:
+    wanted = {task for task, weight in config.data.tasks.items() if weight > 0}
+    absent = sorted(wanted - {prompt.task for prompt in prompts})
+    if absent:
+        yield Problem(
+            (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
+        )
+    clips = [Path(prompt.video) for prompt in prompts[:CLIPS_LOOKED_FOR]]
+    if not any(clip.is_file() for clip in clips):
+        yield Problem((key,), f"none of its first {len(clips)} clips is there; the first is {clips[0]}")
+
+
+def _rewards(config: RunConfig) -> Iterator[Problem]:
+    for task, path in config.reward.custom.items():
+        try:
+            load_custom_reward(task, path)
+        except CustomRewardError as error:
+            yield Problem(("reward.custom",), str(error))

@@ -1,0 +1,141 @@
+"""The main entry: `python -m cluster.launch --config configs/local.yaml [section.field=value ...]`.
+
+Nothing heavy is imported before it is needed: `--help` and complaints about the configuration come at once.
+Exit codes: 0 done, 1 the run failed, 2 the configuration is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+    from cluster.config_loading import LoadedConfig
+    from cluster.config_problems import Problem
+
+INTERRUPTED = 130
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    config: Annotated[Path, typer.Option(help="YAML file of the run.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config, the placement and the memory plan.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+) -> None:
+    """Train a video language model by reinforcement learning, as one YAML file says."""
+    from cluster.errors import ConfigError, UserError
+    from data.failures import ActorFailure
+
+    again = resume_command(config, overrides or [])
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if dry_run:
+            show_plan(config, overrides or [])
+        else:
+            launch(config, overrides or [], resume)
+    except ConfigError as error:
+        _leave(str(error), error.exit_code)
+    except (UserError, ActorFailure) as error:
+        _leave(f"{error}\nResume with: {again}", getattr(error, "exit_code", UserError.exit_code))
+    except KeyboardInterrupt:
+        _leave(f"Interrupted. Resume with: {again}", INTERRUPTED)
+
+
+def show_plan(path: Path, overrides: Sequence[str]) -> None:
+    """The dry run.
+
+    Raises:
+        ConfigError: the configuration is wrong in itself; what it names need not exist.
+    """
+    from cluster.config_loading import read_config
+    from cluster.dry_run import print_plan
+
+    loaded = read_config(path, overrides)
+    if loaded.problems:
+        raise loaded.error(loaded.problems)
+    print_plan(loaded)
+
+
+def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:
+    """Check everything that can be checked from here, then run.
+
+    Raises:
+        ConfigError: with every mistake in one message, before anything is started.
+        RunFailure: the run could not go on.
+    """
+    from cluster.config_existence import missing_things
+    from cluster.config_loading import read_config
+
+    loaded = read_config(path, overrides)
+    _say(f"{path}: checking what it names")
+    loaded.add([*missing_things(loaded.config), *_short_here(loaded.config)])
+    if loaded.problems:
+        raise loaded.error(loaded.problems)
+    _say(f"run {loaded.config.run.name}: {loaded.config.run_dir.absolute()}; starting Ray")
+    _run(loaded, resume)
+
+
+def resume_command(config: Path, overrides: Sequence[str]) -> str:
+    """The command line that goes on with this run."""
+    return shlex.join(["python", "-m", "cluster.launch", "--config", str(config), *overrides, "--resume"])
+
+
+def _run(loaded: LoadedConfig, resume: bool) -> None:
+    from cluster.ray_session import ClusterTooSmall
+    from cluster.run import run
+
+    try:
+        run(loaded.config, resume=resume)
+    except ClusterTooSmall as error:
+        # Only the launcher knows the file and line that asked for it.
+        raise loaded.error(error.problems) from error
+
+
+def _short_here(config: RunConfig) -> list[Problem]:
+    """What this machine lacks, if Ray is to be started on it; a cluster is looked at when it is joined."""
+    from cluster.placement import placement, shortages
+
+    if config.ray.address or os.environ.get("RAY_ADDRESS"):
+        return []
+    roles = placement(config)
+    cpus = config.ray.num_cpus or os.cpu_count() or 1
+    here = {"CPU": float(cpus), "GPU": float(_gpus_here() if any(role.gpus for role in roles) else 0)}
+    return list(shortages(roles, [here], "this machine"))
+
+
+def _gpus_here() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _interrupt(signum: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app()
