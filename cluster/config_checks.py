@@ -104,11 +104,21 @@ def _rollout_gpus(config: RunConfig) -> Iterator[Problem]:
         yield Problem(
             ("rollout.gpus_per_worker", "rollout.tensor_parallel_size"),
             f"an engine takes {parallel} GPU(s): gpus_per_worker must be {parallel}, "
-            + (
-                "a part of 1, or 0 to serve on the CPU"
-                if parallel == 1
-                else "one for each part of its weights"
-            ),
+            + ("a part of 1, or 0 for the CPU" if parallel == 1 else "or 0 for the CPU"),
+        )
+
+
+def _shared_gpus(config: RunConfig) -> Iterator[Problem]:
+    rollout, learner = config.rollout, config.learner
+    if 0 < rollout.gpus_per_worker < min(1, rollout.gpu_memory_utilization):
+        yield Problem(
+            ("rollout.gpu_memory_utilization", "rollout.gpus_per_worker"),
+            "an engine that shares a GPU must not take more of its memory than it reserves of the GPU",
+        )
+    if 0 < learner.gpus_per_worker < 1 < learner.num_workers:
+        yield Problem(
+            ("learner.gpus_per_worker", "learner.num_workers"),
+            "learner ranks average gradients by NCCL, which refuses two on one GPU; reserve 1 for each",
         )
 
 
@@ -176,6 +186,7 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _betas,
     _schedule,
     _rollout_gpus,
+    _shared_gpus,
     _learner_memory,
     _sync,
     _tasks,

@@ -79,12 +79,16 @@ def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if schema["type"] == "object":
         names = ", ".join(_key_names(schema, definitions))
         return f"a mapping from any of {names} to {_allowed(schema['additionalProperties'], definitions)}"
-    limits = [f"{words} {schema[limit]:g}" for limit, words in _LIMITS.items() if limit in schema]
+    limits = [f"{words} {_number(schema[limit])}" for limit, words in _LIMITS.items() if limit in schema]
     if "pattern" in schema:
         limits.append("of letters, digits, '.', '_' and '-', the first a letter or digit")
     if schema.get("minLength"):
         limits.append("not empty")
     return " ".join([_KINDS[schema["type"]], " and ".join(limits)]).strip()
+
+
+def _number(value: float) -> str:
+    return str(int(value) if value == int(value) else value)
 
 
 def _key_names(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:

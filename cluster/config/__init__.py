@@ -1,0 +1,92 @@
+"""What one YAML file says about a run: a section per part of the system, every field with its unit.
+
+Sections are one level deep (`section.field`), frozen, and refuse unknown keys. Mistakes between fields are
+found in `cluster.config_checks`; reading files and overrides is `cluster.config_loading`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from cluster.config.acting import EvaluationSection, RewardSection, RolloutSection
+from cluster.config.base import Section, described
+from cluster.config.inputs import SYNTHETIC, TINY, DataSection, ModelSection, RunSection, VideoSection
+from cluster.config.learning import CheckpointSection, ColdStartSection, GrpoSection, LearnerSection
+from cluster.config.system import LoggingSection, RaySection, SyncSection
+
+__all__ = [
+    "CheckpointSection",
+    "ColdStartSection",
+    "DataSection",
+    "EvaluationSection",
+    "GrpoSection",
+    "LearnerSection",
+    "LoggingSection",
+    "ModelSection",
+    "RaySection",
+    "RewardSection",
+    "RolloutSection",
+    "RunConfig",
+    "RunSection",
+    "SYNTHETIC",
+    "Section",
+    "SyncSection",
+    "TINY",
+    "VideoSection",
+]
+
+
+class RunConfig(Section):
+    """A run, completely."""
+
+    run: RunSection = described(RunSection(), "The run as a whole.")
+    model: ModelSection = described(ModelSection(), "The policy to train.")
+    video: VideoSection = described(VideoSection(), "The sampling contract.")
+    data: DataSection = described(DataSection(), "Prompts and clips.")
+    cold_start: ColdStartSection = described(ColdStartSection(), "The supervised stage.")
+    rollout: RolloutSection = described(RolloutSection(), "Rollout workers.")
+    reward: RewardSection = described(RewardSection(), "Reward workers.")
+    learner: LearnerSection = described(LearnerSection(), "Learner ranks.")
+    grpo: GrpoSection = described(GrpoSection(), "Group relative policy optimisation.")
+    sync: SyncSection = described(SyncSection(), "Weight sync.")
+    evaluation: EvaluationSection = described(EvaluationSection(), "Evaluation on held-out clips.")
+    checkpoint: CheckpointSection = described(CheckpointSection(), "Checkpoints.")
+    logging: LoggingSection = described(LoggingSection(), "Live metrics.")
+    ray: RaySection = described(RaySection(), "The Ray cluster.")
+
+    @property
+    def run_dir(self) -> Path:
+        """Folder of everything the run leaves."""
+        return Path(self.run.output_dir) / self.run.name
+
+    @property
+    def has_cold_start(self) -> bool:
+        """Whether the supervised stage takes place."""
+        return self.model.path == TINY or self.run.algorithm == "sft"
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a reference policy is loaded."""
+        return self.run.algorithm == "grpo" and self.grpo.kl_coef > 0
+
+    @property
+    def evaluation_tokens(self) -> int:
+        """Longest response of an evaluation, tokens."""
+        return self.evaluation.max_response_tokens or self.rollout.max_response_tokens
+
+    @property
+    def max_model_tokens(self) -> int:
+        """Longest prompt and response together that an engine must hold, tokens."""
+        return self.rollout.max_prompt_tokens + max(self.rollout.max_response_tokens, self.evaluation_tokens)
+
+    @property
+    def sync_backend(self) -> Literal["gloo", "nccl"]:
+        """The weight transport that `sync.backend` comes down to.
+
+        NCCL refuses two ranks on one GPU, so workers that share a GPU use gloo.
+        """
+        if self.sync.backend != "auto":
+            return self.sync.backend
+        own_gpus = self.rollout.gpus_per_worker >= 1 and self.learner.gpus_per_worker >= 1
+        return "nccl" if own_gpus else "gloo"

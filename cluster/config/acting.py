@@ -1,0 +1,64 @@
+"""The acting side: rollout workers, reward workers, and evaluation through both."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cluster.config.base import Section, described
+from data.schema import Task
+
+
+class RolloutSection(Section):
+    """Rollout workers: one vLLM engine each."""
+
+    num_workers: int = described(1, "Rollout workers, engines.", ge=1)
+    tensor_parallel_size: int = described(
+        1, "Processes that share one engine's weights, each with a GPU of its own, processes.", ge=1
+    )
+    gpus_per_worker: float = described(
+        0.0, "GPUs reserved for a worker, GPUs; below 1 shares one, 0 serves on the CPU.", ge=0
+    )
+    cpus_per_worker: float = described(1.0, "CPUs reserved for a worker, cores.", ge=0)
+    threads_per_worker: int | None = described(
+        None, "OpenMP threads of a worker, threads; null takes `cpus_per_worker` rounded up.", ge=1
+    )
+    group_size: int = described(8, "G, responses sampled per prompt, responses.", ge=1)
+    temperature: float = described(
+        1.0, "Sampling temperature while training; evaluation is greedy. No unit.", gt=0
+    )
+    max_prompt_tokens: int = described(
+        3072, "Longest prompt, video included, tokens; a longer one is skipped.", ge=1
+    )
+    max_response_tokens: int = described(512, "Longest response, tokens.", ge=1)
+    max_concurrent: int = described(64, "Most responses that one engine samples at a time, sequences.", ge=1)
+    gpu_memory_utilization: float = described(
+        0.85, "Share of a GPU's memory that an engine takes for weights and KV cache, 0-1.", gt=0, le=1
+    )
+    kv_cache_gib: int = described(1, "KV cache of an engine on the CPU, GiB.", ge=1)
+    start_timeout_s: float = described(600.0, "Longest an engine may take to start, seconds.", gt=0)
+    request_timeout_s: float = described(600.0, "Longest a group may take to be sampled, seconds.", gt=0)
+
+
+class RewardSection(Section):
+    """Reward workers: they score responses by rule."""
+
+    num_workers: int = described(1, "Reward workers, actors.", ge=1)
+    cpus_per_worker: float = described(0.1, "CPUs reserved for a worker, cores.", ge=0)
+    mode: Literal["strict", "paper"] = described(
+        "strict", "`strict` parsing, or `paper`: as the paper's released functions."
+    )
+    custom: dict[Task, str] = described(
+        {}, "Reward functions of your own by task, dotted paths `package.module.function`."
+    )
+    timeout_s: float = described(60.0, "Longest the scoring of one step may take, seconds.", gt=0)
+
+
+class EvaluationSection(Section):
+    """Greedy answers on held-out clips, before and after training."""
+
+    every_steps: int = described(
+        0, "Evaluate while training too, every so many optimizer steps; 0 never.", ge=0
+    )
+    max_response_tokens: int | None = described(
+        None, "Longest greedy response, tokens; null takes `rollout.max_response_tokens`.", ge=1
+    )

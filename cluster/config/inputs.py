@@ -1,0 +1,88 @@
+"""Which run this is, the policy, and the clips and prompts it learns from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cluster.config.base import Section, described
+from data.schema import Task
+
+TINY = "tiny"
+SYNTHETIC = "synthetic"
+
+
+class RunSection(Section):
+    """The run as a whole."""
+
+    name: str = described(
+        "run", "Name of the run and of its folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+    )
+    output_dir: str = described(
+        "runs", "Folder that run folders are made in, relative to the working folder.", min_length=1
+    )
+    seed: int = described(
+        0, "Seed of everything random: synthetic clips, weights, shuffle and sampling.", ge=0, lt=2**31
+    )
+    algorithm: Literal["grpo", "sft"] = described(
+        "grpo",
+        "`grpo`: reinforcement learning; `sft`: only the supervised stage that `cold_start` describes.",
+    )
+
+
+class ModelSection(Section):
+    """The policy to train."""
+
+    path: str = described(
+        TINY,
+        "`tiny` (built on the spot, cold-started), a Hub id `owner/name`, or a local Hugging Face folder.",
+        min_length=1,
+    )
+    dtype: Literal["float32", "bfloat16"] = described(
+        "float32", "Type of the weights in rollout workers and learner."
+    )
+
+
+class VideoSection(Section):
+    """The sampling contract: which frames of a clip the policy sees, and how large."""
+
+    fps: float = described(2.0, "Frames sampled per second of video, frames/s.", gt=0)
+    min_frames: int = described(4, "Fewest frames of a clip, frames (even).", ge=2, multiple_of=2)
+    max_frames: int = described(64, "Most frames of a clip, frames (even).", ge=2, multiple_of=2)
+    min_pixels: int = described(16 * 28 * 28, "Smallest frame after resizing, pixels.", ge=28 * 28)
+    max_pixels: int = described(256 * 28 * 28, "Largest frame after resizing, pixels.", ge=28 * 28)
+    total_pixels: int = described(
+        2048 * 28 * 28,
+        "Budget of a clip after resizing, pixels per pair of frames summed over the pairs.",
+        ge=28 * 28,
+    )
+
+
+class DataSection(Section):
+    """Prompts and the loaders of their clips."""
+
+    source: str = described(
+        SYNTHETIC, "Training prompts: `synthetic`, or an annotation file (JSONL).", min_length=1
+    )
+    eval_source: str = described(
+        SYNTHETIC, "Held-out prompts: `synthetic`, or another annotation file.", min_length=1
+    )
+    num_prompts: int | None = described(
+        2000,
+        "Training prompts to render, or to take from the file; null takes the whole file. Prompts.",
+        ge=1,
+    )
+    eval_prompts_per_task: int = described(200, "Held-out prompts of each task, prompts.", ge=1)
+    tasks: dict[Task, float] = described(
+        dict.fromkeys(Task, 1.0),
+        "Share of each task among the training prompts, relative weights; one not named is left out.",
+    )
+    thinking: bool = described(True, "Ask for a think part before the answer, and reward it in the format.")
+    num_loaders: int = described(1, "Video loaders, actors.", ge=1)
+    cpus_per_loader: float = described(0.1, "CPUs reserved for a loader, cores.", ge=0)
+    decode_timeout_s: float = described(
+        20.0, "Longest a clip may take to decode before it is tried again, seconds.", gt=0
+    )
+    cache_gib: float = described(
+        0.5, "Most memory that decoded clips may take in the object store, GiB.", gt=0
+    )
+    prefetch: int = described(2, "Optimizer steps whose clips are decoded ahead, steps.", ge=0)

@@ -1,0 +1,107 @@
+"""The learning side: the supervised stage, the learner ranks, GRPO, and checkpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cluster.config.base import Section, described
+
+
+class ColdStartSection(Section):
+    """Supervised: before GRPO when the policy is `tiny`, the whole run when `run.algorithm` is `sft`."""
+
+    max_steps: int = described(1000, "Longest this stage may last, optimizer steps.", ge=1)
+    batch_size: int = described(32, "Demonstrations per optimizer step, samples.", ge=1)
+    learning_rate: float = described(1e-3, "Peak learning rate of this stage, per step.", gt=0)
+    check_every: int = described(
+        50, "Steps between two looks at the share of answers that parse, optimizer steps.", ge=1
+    )
+    parse_target: float | None = described(
+        0.95, "Stop once this share of sampled answers parses, 0-1; null goes on to `max_steps`.", gt=0, le=1
+    )
+    probe_prompts: int = described(64, "Training prompts sampled for that look, prompts.", ge=1)
+
+
+class LearnerSection(Section):
+    """Learner ranks: one DeepSpeed process each."""
+
+    num_workers: int = described(1, "Learner ranks, processes.", ge=1)
+    gpus_per_worker: float = described(
+        0.0, "GPUs reserved for a rank, GPUs; below 1 shares one, 0 learns on the CPU.", ge=0, le=1
+    )
+    cpus_per_worker: float = described(1.0, "CPUs reserved for a rank, cores.", ge=0)
+    threads_per_worker: int | None = described(
+        None, "OpenMP threads of a rank, threads; null takes `cpus_per_worker` rounded up.", ge=1
+    )
+    zero_stage: int = described(
+        1, "ZeRO stage: what is sharded over ranks, 0 nothing to 3 everything.", ge=0, le=3
+    )
+    offload_optimizer: bool = described(
+        False, "Keep the optimizer's state in host memory (GPU learners, ZeRO 1-3)."
+    )
+    gradient_checkpointing: bool = described(
+        False, "Recompute activations in the backward pass to save memory."
+    )
+    micro_batch_tokens: int = described(
+        16384, "Most tokens of a micro-batch on one rank, prompts included, tokens.", ge=1
+    )
+    freeze_vision: bool = described(
+        False, "Leave the vision tower as it is and train the language model only."
+    )
+    learning_rate: float = described(1e-6, "Peak learning rate of GRPO, per step.", gt=0)
+    learning_rate_schedule: Literal["constant", "linear", "cosine"] = described(
+        "constant", "After the warm-up: `constant`, or decay to 0 at the last step, `linear` or `cosine`."
+    )
+    warmup_steps: int = described(0, "Linear warm-up of the learning rate, optimizer steps.", ge=0)
+    weight_decay: float = described(0.0, "AdamW weight decay, per step and unit of learning rate.", ge=0)
+    adam_betas: tuple[float, float] = described(
+        (0.9, 0.999), "AdamW decay rates of both moments, two numbers in 0-1."
+    )
+    max_grad_norm: float = described(
+        1.0, "Gradients are scaled down to this global norm; 0 leaves them. No unit.", ge=0
+    )
+    start_timeout_s: float = described(
+        600.0, "Longest the ranks may take to start and load the policy, seconds.", gt=0
+    )
+    step_timeout_s: float = described(
+        1800.0, "Longest an optimizer step or a checkpoint may take, seconds.", gt=0
+    )
+
+
+class GrpoSection(Section):
+    """Group relative policy optimisation."""
+
+    steps: int = described(500, "Length of the run, optimizer steps.", ge=1)
+    prompts_per_step: int = described(
+        16, "Prompts per optimizer step, prompts; each gives `rollout.group_size` responses.", ge=1
+    )
+    kl_coef: float = described(
+        0.0, "Beta, weight of the KL to the reference policy; 0 loads no reference. No unit.", ge=0
+    )
+    clip_low: float = described(
+        0.2, "The importance ratio is clipped below 1 minus this. No unit.", gt=0, lt=1
+    )
+    clip_high: float = described(0.2, "The importance ratio is clipped above 1 plus this. No unit.", gt=0)
+    normalise_std: bool = described(
+        True, "Divide a group's advantages by the standard deviation of its rewards."
+    )
+    loss_aggregation: Literal["token", "sequence"] = described(
+        "token",
+        "Mean over all response tokens of the step, or over each response first, then over responses.",
+    )
+    max_staleness: int = described(
+        0, "Most weight versions a group may lag the learner, versions; 0 is on-policy.", ge=0
+    )
+    mismatch_bound: float = described(
+        1.05, "The run stops when mean exp|logp_rollout - logp_learner| exceeds this. No unit.", gt=1
+    )
+    importance_cap: float = described(
+        2.0, "Cap of the learner-to-rollout importance weight of a token. No unit.", ge=1
+    )
+
+
+class CheckpointSection(Section):
+    """What a run can be resumed from."""
+
+    every_steps: int = described(50, "Steps between two checkpoints, optimizer steps.", ge=1)
+    keep: int = described(2, "Newest checkpoints kept, checkpoints.", ge=1)
