@@ -19,14 +19,14 @@ One YAML file describes a run:
 python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.steps=100
 ```
 
-- **Files.** Sections hold fields, one level deep. `extends: other.yaml` builds on another file, its path relative
-  to the file that names it; chains are fine. A field given again is replaced, whole.
+- **Files.** Sections hold fields, one level deep. `extends: other.yaml` builds on another file, its path
+  relative to the file that names it; chains are fine. A field given again is replaced, whole.
 - **Overrides.** `section.field=value` wins over the files. The value is YAML: `ray.address=null`,
   `learner.adam_betas='[0.9, 0.95]'`, `data.tasks='{{tracking: 1}}'`. `data.tasks.tracking=2` sets one entry.
-- **Mistakes.** An unknown key, a wrong type, values that contradict each other, a missing model or dataset, more
-  GPUs than there are: one message tells all, with file, line and what is allowed, before anything starts.
-- **`--dry-run`** prints the resolved configuration, what each actor reserves, and the memory plan; it needs no
-  Ray, GPU, model or dataset. **`--resume`** goes on from the last checkpoint of the run.
+- **Mistakes.** An unknown key, a wrong type, values that contradict each other, a missing model or dataset,
+  more GPUs than there are: one message tells all, with file, line and what is allowed, before anything starts.
+- **`--dry-run`** prints the resolved configuration, what each actor reserves, and the memory plan; it needs
+  no Ray, GPU, model or dataset. **`--resume`** goes on from the last checkpoint of the run.
 - **Scalars** are YAML 1.2: `1e-6` is a number, and only `true` and `false` are booleans.
 
 Relative paths are relative to the folder the run is started in. {count} fields:

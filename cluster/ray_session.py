@@ -86,8 +86,8 @@ def check_capacity(config: RunConfig) -> None:
 def worker_environment(config: RunConfig) -> dict[str, str]:
     """Variables of every worker process; an actor may set its own over them.
 
-    Ray would set OMP_NUM_THREADS by the CPUs reserved. Workers that take turns on the same cores may use more than
-    they reserve, and say so themselves.
+    Ray would set OMP_NUM_THREADS by the CPUs reserved. Workers that take turns on the same cores may use more
+    than they reserve, and say so themselves.
     """
     variables = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     if config.learner.gpus_per_worker == 0:
