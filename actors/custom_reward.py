@@ -39,11 +39,7 @@ def load_custom_reward(task: str, path: str) -> CustomReward:
 
 
 def apply_custom_reward(
-    function: CustomReward,
-    task: str,
-    response: str,
-    target: Mapping[str, Any],
-    duration: float,
+    function: CustomReward, task: str, response: str, target: Mapping[str, Any], duration: float
 ) -> tuple[dict[str, float], str | None]:
     """Components of one response, and why they are 0 if the function failed.
 

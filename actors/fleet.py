@@ -13,11 +13,7 @@ from data.failures import describe_failure, missed_deadline
 
 
 def collect(
-    refs: Sequence[ray.ObjectRef],
-    names: Sequence[str],
-    what: str,
-    deadline_s: float,
-    advice: str = "",
+    refs: Sequence[ray.ObjectRef], names: Sequence[str], what: str, deadline_s: float, advice: str = ""
 ) -> list[Any]:
     """Wait for all of `refs`.
 
@@ -45,12 +41,7 @@ def collect(
 
 
 def call(
-    actors: Mapping[str, Any],
-    method: str,
-    *arguments: Any,
-    what: str,
-    deadline_s: float,
-    advice: str = "",
+    actors: Mapping[str, Any], method: str, *arguments: Any, what: str, deadline_s: float, advice: str = ""
 ) -> dict[str, Any]:
     """Call one method on every actor at once; see `collect`. Returns the results by actor name."""
     refs = [getattr(actor, method).remote(*arguments) for actor in actors.values()]

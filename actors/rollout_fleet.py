@@ -9,11 +9,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import ray
-from ray.util.placement_group import (
-    PlacementGroup,
-    placement_group,
-    remove_placement_group,
-)
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.engine import EngineSettings
@@ -82,10 +78,7 @@ class RolloutFleet:
     """
 
     def __init__(
-        self,
-        workers: Mapping[str, Any],
-        request_timeout_s: float,
-        placement: PlacementGroup | None = None,
+        self, workers: Mapping[str, Any], request_timeout_s: float, placement: PlacementGroup | None = None
     ) -> None:
         self.workers = dict(workers)
         self.pids: dict[str, int] = {}
@@ -111,12 +104,8 @@ class RolloutFleet:
         }
         fleet = cls(workers, settings.request_timeout_s, placement)
         try:
-            call(
-                workers,
-                "start",
-                version,
-                what="starting vLLM",
-                deadline_s=settings.start_timeout_s,
+            fleet.pids = call(
+                workers, "start", version, what="starting vLLM", deadline_s=settings.start_timeout_s
             )
         except ActorFailure:
             fleet.shutdown()
@@ -200,11 +189,7 @@ def reserve(settings: FleetSettings) -> PlacementGroup | None:
 
 
 def _create(
-    name: str,
-    engine: EngineSettings,
-    settings: FleetSettings,
-    placement: PlacementGroup | None,
-    bundle: int,
+    name: str, engine: EngineSettings, settings: FleetSettings, placement: PlacementGroup | None, bundle: int
 ) -> Any:
     strategy = PlacementGroupSchedulingStrategy(placement, bundle) if placement else "DEFAULT"
     options = {

@@ -7,14 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from actors.engine import EngineSettings, banned_tokens, build_engine, prepare_environment
 from data.encoding import vllm_request
-
-from actors.engine import (
-    EngineSettings,
-    banned_tokens,
-    build_engine,
-    prepare_environment,
-)
 from data.records import Response, Rollout, SamplingSettings
 from data.schema import VideoPrompt
 from data.video import Clip

@@ -25,9 +25,7 @@ class WeightAudit:
         load = model.load_weights
         self._digests: dict[str, str] = {}
 
-        def digest(
-            weights: Iterable[tuple[str, Tensor]],
-        ) -> Iterator[tuple[str, Tensor]]:
+        def digest(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
             for name, tensor in weights:
                 self._digests[name] = checksum(tensor)
                 yield name, tensor
