@@ -63,7 +63,7 @@ class Progress:
             self.state.warn(message)
 
     def say(self, text: str) -> None:
-        """A line that stays on the screen."""
+        """A line that stays on the screen; rich flushes it."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
@@ -143,11 +143,6 @@ class PlainProgress(Progress):
         """Print the warning."""
         super().warn(message)
         self.say(f"warning: {message}")
-
-    def say(self, text: str) -> None:
-        """Print a line and flush it, so that whoever follows the log sees it now."""
-        super().say(text)
-        self.console.file.flush()
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:

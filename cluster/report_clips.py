@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from cluster.eval_records import EvalSample
@@ -114,6 +115,8 @@ def _each(clip: ShownClip, key: str) -> list[tuple[str, str, Any]]:
 def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     tracks = [BoxTrack(name, colour, boxes or ()) for name, colour, boxes in _each(clip, "boxes")]
     drawn = [track for track in tracks if track.boxes]
+    if not Path(clip.prompt.video).exists():
+        return missing_strip(f"no frames: {clip.prompt.video} has gone")
     try:
         frames = decoder.decode(clip.prompt.video, clip.prompt.box_frames).frames
     except ClipError as error:

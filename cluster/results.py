@@ -9,28 +9,30 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from cluster.bootstrap import bootstrap_mean
 from cluster.eval_records import EvalSample
 from cluster.result_records import METRICS, MetricResult, Results, TaskResult
 from cluster.result_tables import combined_markdown, markdown_table
-from rewards import constant_baseline
+from rewards import Baseline, Mode, constant_baseline
 
 RESULTS_FILE = "results.json"
 PERCENT = 100.0
 
 
-def compute_results(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample], seed: int = 0) -> Results:
+def compute_results(
+    cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample], mode: Mode = "strict"
+) -> Results:
     """Compare two evaluations of the same held-out prompts.
 
     Args:
         cold_start: Evaluation of the policy that GRPO started from.
         grpo: Evaluation after GRPO.
-        seed: Seed of the bootstrap.
+        mode: How the samples were scored; the constant answers are scored alike.
 
     Raises:
         ValueError: the two evaluations are not of the same prompts.
@@ -38,7 +40,7 @@ def compute_results(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample]
     before, after = _by_task(cold_start), _by_task(grpo)
     if _ids(before) != _ids(after):
         raise ValueError("the evaluations before and after GRPO are of different prompts")
-    return Results(tasks={task: _task_result(task, before[task], after[task], seed) for task in before})
+    return Results(tasks={task: _task_result(task, before[task], after[task], mode) for task in before})
 
 
 def write_results(run_dir: Path, results: Results) -> Path:
@@ -71,8 +73,9 @@ def _ids(groups: Mapping[str, list[EvalSample]]) -> dict[str, list[str]]:
     return {task: [sample.prompt.id for sample in samples] for task, samples in groups.items()}
 
 
-def _task_result(task: str, before: list[EvalSample], after: list[EvalSample], seed: int) -> TaskResult:
-    main, *others = [_metric_result(task, metric, before, after, seed) for metric in METRICS[task]]
+def _task_result(task: str, before: list[EvalSample], after: list[EvalSample], mode: Mode) -> TaskResult:
+    constant = constant_baseline(task, [(s.prompt.target, s.prompt.duration) for s in after], mode)
+    main, *others = [_metric_result(metric, before, after, constant) for metric in METRICS[task]]
     return TaskResult(
         **main.model_dump(),
         clips=len(after),
@@ -83,18 +86,17 @@ def _task_result(task: str, before: list[EvalSample], after: list[EvalSample], s
 
 
 def _metric_result(
-    task: str, metric: str, before: list[EvalSample], after: list[EvalSample], seed: int
+    metric: str, before: list[EvalSample], after: list[EvalSample], constant: Baseline
 ) -> MetricResult:
     first = [PERCENT * sample.value(metric) for sample in before]
     last = [PERCENT * sample.value(metric) for sample in after]
-    constant = constant_baseline(task, [s.prompt for s in after], metric)
     return MetricResult(
         metric=metric,
-        cold_start=bootstrap_mean(first, seed),
-        constant=PERCENT * constant.mean,
+        cold_start=bootstrap_mean(first),
+        constant=PERCENT * fmean(constant.components[metric]),
         constant_answer=constant.description,
-        grpo=bootstrap_mean(last, seed),
-        gain=bootstrap_mean([b - a for a, b in zip(first, last, strict=True)], seed),
+        grpo=bootstrap_mean(last),
+        gain=bootstrap_mean([b - a for a, b in zip(first, last, strict=True)]),
     )
 
 
@@ -107,13 +109,12 @@ def main(
 ) -> None:
     """Print the result table of one run, or of several seeds together, as Markdown."""
     try:
-        results = [read_results(run) for run in runs]
-    except (OSError, ValidationError) as error:
-        typer.echo(f"cannot read the results: {error}", err=True)
+        results = {str(run): read_results(run) for run in runs}
+        table = combined_markdown(results) if len(results) > 1 else markdown_table(*results.values())
+    except (OSError, ValueError) as error:
+        typer.echo(f"no table: {error}", err=True)
         raise typer.Exit(1) from error
-    names = [run.parent.name if run.suffix == ".json" else run.name for run in runs]
-    named = dict(zip(names, results, strict=True))
-    typer.echo(markdown_table(results[0]) if len(runs) == 1 else combined_markdown(named))
+    typer.echo(table)
 
 
 if __name__ == "__main__":

@@ -140,13 +140,13 @@ def test_an_unknown_field_is_refused() -> None:
 
 
 def test_scalars_carry_task_and_component_and_leave_out_what_was_not_measured() -> None:
-    rewards = TaskRewards(reward=1.25, components={"format": 1.0, "iou": NAN}, responses=8)
+    rewards = TaskRewards(reward=1.25, components={"format": 0.0, "iou": NAN}, responses=8)
     record = StepRecord(
         step=3, loss=NAN, mismatch=1.0, tasks={"tracking": rewards}, seconds=PerStage(sync=0.5)
     )
     found = {scalar.key: scalar.value for scalar in scalars(record)}
     assert found["reward/tracking/total"] == 1.25
-    assert found["reward/tracking/format"] == 1.0
+    assert found["reward/tracking/format"] == 0.0
     assert found["seconds/sync"] == 0.5
     assert found["mismatch"] == 1.0
     assert not {"loss", "reward/tracking/iou", "seconds/total"} & set(found)

@@ -120,15 +120,24 @@ def test_ray_metrics_have_the_prefix_the_tags_and_counters_that_add_up(
         assert tags["run"] == "night" and set(tags) == set(self.info["tag_keys"])
         gauges[self.info["name"], tags["task"], tags["component"]] = value
 
+    made: list[str] = []
+    make = ray.util.metrics.Metric.__init__
+
+    def make_once(self: ray.util.metrics.Metric, name: str, *details: object) -> None:
+        make(self, name, *details)  # type: ignore[arg-type]
+        made.append(name)
+
     def count(self: ray.util.metrics.Counter, value: float, tags: dict[str, str]) -> None:
         key = (self.info["name"], tags["task"] or tags["component"])
         counts[key] = counts.get(key, 0) + value
 
+    monkeypatch.setattr("ray.util.metrics.Metric.__init__", make_once)
     monkeypatch.setattr("ray.util.metrics.Gauge.set", set_gauge)
     monkeypatch.setattr("ray.util.metrics.Counter.inc", count)
     sink = RayMetricsSink("night")
     sink.write(grpo_step(1, reward=0.5))
     sink.write(grpo_step(2, reward=0.75))
+    assert len(made) == len(set(made)) > 10
     assert gauges[PREFIX + "reward", "tracking", "total"] == 0.75
     assert gauges[PREFIX + "reward", "tracking", "iou"] == 0.25
     assert gauges[PREFIX + "step", "", ""] == 2

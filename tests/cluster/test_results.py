@@ -1,0 +1,189 @@
+"""The result table: means and intervals over held-out clips, the constant answers, several seeds together."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from rich.console import Console
+
+from cluster.bootstrap import bootstrap_mean
+from cluster.eval_records import EvalSample, read_eval_samples, write_eval_samples
+from cluster.result_records import METRICS, Results
+from cluster.result_tables import combined_markdown, markdown_table, rich_table
+from cluster.results import compute_results, read_results, write_results
+from data.schema import Task
+from tests.cluster.run_fixture import CLIPS_PER_TASK, answer, evaluated, make_prompts, make_run
+
+
+def slow_interval(values: list[float], resamples: int = 4000) -> tuple[float, float]:
+    """The percentile bootstrap, spelled out with Python's own generator."""
+    rng = random.Random(5)
+    means = sorted(fmean(rng.choice(values) for _ in values) for _ in range(resamples))
+    return means[int(0.025 * resamples)], means[int(0.975 * resamples) - 1]
+
+
+@pytest.mark.parametrize("kind", ["even", "all or nothing", "skewed"])
+def test_the_interval_is_that_of_a_slow_bootstrap(kind: str) -> None:
+    rng = random.Random(1)
+    draw = {
+        "even": lambda: rng.uniform(0, 100),
+        "all or nothing": lambda: 100.0 * (rng.random() < 0.3),
+        "skewed": lambda: 100 * rng.random() ** 6,
+    }[kind]
+    values = [draw() for _ in range(150)]
+    interval = bootstrap_mean(values)
+    low, high = slow_interval(values)
+    assert interval.mean == pytest.approx(fmean(values), abs=1e-3)
+    assert interval.low == pytest.approx(low, abs=0.8)
+    assert interval.high == pytest.approx(high, abs=0.8)
+
+
+def test_the_interval_is_the_same_for_the_same_seed_and_differs_for_another() -> None:
+    values = [float(n * n % 101) for n in range(60)]
+    assert bootstrap_mean(values, seed=3) == bootstrap_mean(values, seed=3)
+    assert bootstrap_mean(values, seed=3) != bootstrap_mean(values, seed=4)
+    assert bootstrap_mean([25.0] * 9) == bootstrap_mean([25.0])
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap_mean([])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "night")
+
+
+def test_results_json_has_the_promised_form(run: Path) -> None:
+    content = json.loads((run / "results.json").read_text())
+    assert list(content) == ["tasks"]
+    assert list(content["tasks"]) == list(METRICS)
+    for result in content["tasks"].values():
+        for stage in ("cold_start", "grpo"):
+            assert set(result[stage]) == {"mean", "low", "high"}
+            assert result[stage]["low"] <= result[stage]["mean"] <= result[stage]["high"]
+        assert isinstance(result["constant"], float)
+        assert result["clips"] == CLIPS_PER_TASK
+    assert [m["metric"] for m in content["tasks"]["grounded_qa"]["also"]] == ["evidence_iou"]
+
+
+def test_scores_are_percent_and_the_gain_is_paired(tmp_path: Path) -> None:
+    prompts = [p for p in make_prompts(tmp_path) if p.task is Task.MULTIPLE_CHOICE]
+    before = [evaluated(p, answer(p, 1.0)) for p in prompts]
+    after = [evaluated(p, answer(p, 1.0 if n == 0 else 0.0)) for n, p in enumerate(prompts)]
+    result = compute_results(before, after).tasks["multiple_choice"]
+    assert (result.cold_start.mean, result.grpo.mean, result.gain.mean) == (0.0, 80.0, 80.0)
+    assert result.format_rate == {"cold_start": 100.0, "grpo": 100.0}
+    unchanged = compute_results(after, after).tasks["multiple_choice"]
+    assert (unchanged.gain.low, unchanged.gain.high) == (0.0, 0.0)
+    assert unchanged.grpo.low < unchanged.grpo.high
+
+
+def test_the_order_of_the_two_evaluations_does_not_matter(tmp_path: Path) -> None:
+    prompts = make_prompts(tmp_path)
+    before = [evaluated(p, answer(p, 0.6)) for p in prompts]
+    after = [evaluated(p, answer(p, 0.02 * n)) for n, p in enumerate(prompts)]
+    assert compute_results(before, after[::-1]) == compute_results(before, after)
+
+
+def test_a_clip_that_could_not_be_evaluated_counts_zero_and_is_listed(tmp_path: Path) -> None:
+    prompts = [p for p in make_prompts(tmp_path) if p.task is Task.TRACKING]
+    samples = [evaluated(p, answer(p, 0.0)) for p in prompts]
+    lost = [*samples[:-1], EvalSample(prompts[-1], "", None, problem="zero bytes")]
+    result = compute_results(samples, lost).tasks["tracking"]
+    assert result.cold_start.mean == pytest.approx(100, abs=0.1)
+    assert result.grpo.mean == pytest.approx(80, abs=0.1)
+    assert result.failed == [prompts[-1].id]
+    assert result.clips == CLIPS_PER_TASK
+    assert "5 (1 failed)" in markdown_table(Results(tasks={"tracking": result}))
+
+
+def test_the_tracking_constant_is_the_first_box_repeated(tmp_path: Path) -> None:
+    prompts = [p for p in make_prompts(tmp_path) if p.task is Task.TRACKING]
+    samples = [evaluated(p, answer(p, 0.3)) for p in prompts]
+    repeated = [evaluated(p, f"<think>same</think><answer>{[p.first_box] * 8}</answer>") for p in prompts]
+    result = compute_results(samples, samples).tasks["tracking"]
+    assert result.constant == pytest.approx(100 * fmean(sample.value("iou") for sample in repeated), abs=1e-3)
+    assert "first box" in result.constant_answer
+
+
+def test_the_constant_letter_is_the_most_frequent_one(tmp_path: Path) -> None:
+    prompts = [p for p in make_prompts(tmp_path) if p.task is Task.MULTIPLE_CHOICE]
+    samples = [evaluated(p, answer(p, 0.0)) for p in prompts]
+    result = compute_results(samples, samples).tasks["multiple_choice"]
+    assert [p.target["answer"] for p in prompts] == ["A", "B", "B", "A", "B"]
+    assert result.constant == 60.0
+    assert "B" in result.constant_answer
+
+
+def test_a_constant_of_evidence_scores_what_its_intervals_score(tmp_path: Path) -> None:
+    prompts = [p for p in make_prompts(tmp_path) if p.task is Task.GROUNDED_QA]
+    same = [replace(p, target={"answer": "B", "intervals": [[1.0, 3.0]]}) for p in prompts]
+    samples = [evaluated(p, answer(p, 0.0)) for p in same]
+    (evidence,) = compute_results(samples, samples).tasks["grounded_qa"].also
+    assert evidence.constant == pytest.approx(100, abs=3)
+
+
+def test_evaluations_of_different_prompts_are_not_compared(tmp_path: Path) -> None:
+    samples = [evaluated(p, answer(p, 0.0)) for p in make_prompts(tmp_path)]
+    with pytest.raises(ValueError, match="different prompts"):
+        compute_results(samples, samples[1:])
+
+
+def test_an_evaluation_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    prompts = make_prompts(tmp_path)
+    samples = [evaluated(p, f"{answer(p, 0.2)}\u2028\ud800") for p in prompts]
+    samples.append(evaluated(prompts[1], ""))
+    samples.append(EvalSample(prompts[0], "", None, problem="zero bytes"))
+    write_eval_samples(tmp_path, "grpo", samples)
+    back = read_eval_samples(tmp_path, "grpo")
+    assert [s.prompt for s in back] == [s.prompt for s in samples]
+    plain = [json.loads(json.dumps(s.score and asdict(s.score))) for s in samples]
+    assert [s.score and asdict(s.score) for s in back] == plain
+    assert back[0].response == samples[0].response.replace("\ud800", "?")
+    assert back[-1].problem == "zero bytes"
+
+
+def test_the_tables_show_every_figure(run: Path) -> None:
+    results = read_results(run)
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(rich_table(results))
+    for text in (console.export_text(), markdown_table(results)):
+        for result in results.tasks.values():
+            for metric in result.metrics:
+                figures = (metric.cold_start, metric.grpo)
+                assert all(f"{f.mean:.1f} ± {(f.high - f.low) / 2:.1f}" in text for f in figures)
+                assert f"{metric.constant:.1f} ({metric.constant_answer})" in text
+                assert f"{metric.gain.mean:+.1f}" in text
+
+
+def test_several_seeds_make_one_table(run: Path, tmp_path: Path) -> None:
+    results = read_results(run)
+    tracking = results.tasks["tracking"]
+    better = tracking.grpo.model_copy(update={"mean": tracking.grpo.mean + 4})
+    other = Results(tasks={**results.tasks, "tracking": tracking.model_copy(update={"grpo": better})})
+    table = combined_markdown({"a": results, "b": other})
+    (row,) = [line for line in table.splitlines() if line.startswith("| Tracking")]
+    assert f"| {tracking.grpo.mean + 2:.1f} ± 2.8 |" in row
+    assert f"{tracking.grpo.mean:.1f} ± " in row and f"{tracking.grpo.mean + 4:.1f} ± " in row
+
+    (tmp_path / "b").mkdir()
+    write_results(tmp_path / "b", other)
+    command = [sys.executable, "-m", "cluster.results", str(run), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (
+        0,
+        combined_markdown({str(run): results, str(tmp_path / "b"): other}) + "\n",
+    )
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cluster.results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr and "Traceback" not in done.stderr
