@@ -6,6 +6,8 @@ import base64
 import io
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -252,3 +254,15 @@ def test_a_long_run_is_drawn_with_few_points_and_both_ends() -> None:
     html = draw_chart(chart)
     assert len(html) < 60_000
     assert '"step": [1, ' in html.replace("&quot;", '"') and "5000]" in html
+
+
+def test_the_command_writes_the_page_or_says_why_not(run: Path, tmp_path: Path) -> None:
+    def call(folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "cluster.report", str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert call(run).stdout.strip() == str(run / "report.html")
+    (tmp_path / "metrics.jsonl").write_text('{"step": "one"}\n')
+    failed = call(tmp_path)
+    assert failed.returncode == 1
+    assert "metrics.jsonl:1" in failed.stderr and "Traceback" not in failed.stderr
