@@ -1,6 +1,7 @@
 """Which rows go through the model together, and which learner rank takes them.
 
-Rows of one prompt are packed: the prompt is followed by several responses, each of which sees the prompt and itself.
+Rows of one prompt are packed: the prompt is followed by several responses, each of which sees the prompt and
+itself.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ Pack = list[int]
 
 
 def plan_micro_batches(sizes: Sequence[RowSize], token_budget: int) -> list[list[Pack]]:
-    """Pack rows and put packs of similar length together, at most `token_budget` padded tokens per micro-batch.
+    """Pack rows and put packs of similar length together, at most `token_budget` padded tokens at a time.
 
-    A group that exceeds the budget is split into several packs; a row that exceeds it alone gets its own micro-batch.
+    A group that exceeds the budget is split into several packs; a row that exceeds it alone gets its own
+    micro-batch.
 
     Returns:
         Packs of each micro-batch, longest first: what does not fit into memory shows at once.
@@ -51,7 +53,8 @@ def plan_micro_batches(sizes: Sequence[RowSize], token_budget: int) -> list[list
 def shard_groups(sizes: Sequence[RowSize], num_shards: int) -> list[list[int]]:
     """Distribute rows over learner ranks by token count, groups kept together.
 
-    Greedy, heaviest group first onto the lightest rank. With fewer groups than ranks, rows are distributed singly.
+    Greedy, heaviest group first onto the lightest rank. With fewer groups than ranks, rows are distributed
+    singly.
 
     Returns:
         Row indexes of each rank.

@@ -1,4 +1,4 @@
-"""Calling all learner ranks at once: all answer in time, or the first failure is reported with its rank's name."""
+"""Calling all learner ranks at once: all answer in time, or the first failure is reported by name."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def call_all(
         deadline_s: Longest wait in seconds.
 
     Raises:
-        ActorFailure: an actor died, raised, or did not answer in time. Does not wait for the others: a rank that is
-            stuck in a collective with the failed one would never answer.
+        ActorFailure: an actor died, raised, or did not answer in time. Does not wait for the others: a rank
+            that is stuck in a collective with the failed one would never answer.
     """
     references = [
-        getattr(actor, method).remote(*arguments) for actor, arguments in zip(actors.values(), calls, strict=True)
+        getattr(actor, method).remote(*arguments)
+        for actor, arguments in zip(actors.values(), calls, strict=True)
     ]
     waiting = dict(zip(references, actors, strict=True))
     end = time.monotonic() + deadline_s

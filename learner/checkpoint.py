@@ -1,8 +1,8 @@
-"""Checkpoints that are either whole or not there: written to a temporary name, sealed with a manifest, renamed.
+"""Checkpoints that are whole or not there: written to a temporary name, sealed with a manifest, renamed.
 
-A run's checkpoint folder holds `step-00000010/` (DeepSpeed's files, `client_state.json`, `manifest.json`) and `latest`,
-the name of the newest one. `latest` is for people and other tools; resuming looks at the folders themselves, so that
-neither a lost pointer nor a torn checkpoint misleads it.
+A run's checkpoint folder holds `step-00000010/` (DeepSpeed's files, `client_state.json`, `manifest.json`) and
+`latest`, the name of the newest one. `latest` is for people and other tools; resuming looks at the folders
+themselves, so that neither a lost pointer nor a torn checkpoint misleads it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def unfinished_name(step: int) -> str:
     return f".{PREFIX}{step:08d}.unfinished"
 
 
-def seal(folder: Path, step: int, client_state: Mapping[str, Any], layout: Mapping[str, int], keep: int) -> Path:
+def seal(
+    folder: Path, step: int, client_state: Mapping[str, Any], layout: Mapping[str, int], keep: int
+) -> Path:
     """Turn the files written under `unfinished_name(step)` into a checkpoint and drop the oldest ones.
 
     Called by one rank once all have written.
@@ -57,7 +59,7 @@ def seal(folder: Path, step: int, client_state: Mapping[str, Any], layout: Mappi
 
 def newest_complete(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that is whole, and one message per newer one that is not."""
-    problems = []
+    problems: list[str] = []
     for candidate in _candidates(folder):
         problem = damage(candidate)
         if problem is None:
@@ -87,9 +89,15 @@ def check_layout(checkpoint: Path, layout: Mapping[str, int]) -> None:
         CheckpointError: the layout differs.
     """
     written: dict[str, int] = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["layout"]
-    differing = [f"{key} was {written.get(key)}, is {value}" for key, value in layout.items() if written.get(key) != value]
+    differing = [
+        f"{key} was {written.get(key)}, is {value}"
+        for key, value in layout.items()
+        if written.get(key) != value
+    ]
     if differing:
-        raise CheckpointError(f"{checkpoint} was written by another learner: {'; '.join(differing)}. Resume with the same.")
+        raise CheckpointError(
+            f"{checkpoint} was written by another learner: {'; '.join(differing)}. Resume with the same."
+        )
 
 
 def read_client_state(checkpoint: Path) -> dict[str, Any]:

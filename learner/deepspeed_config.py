@@ -6,8 +6,8 @@ from typing import Any
 
 from learner.settings import LearnerSettings
 
-# No training loop counts samples through DeepSpeed: our micro-batches hold a varying number of rows, and `step` says
-# which of them ends the batch. DeepSpeed only has to find these consistent with each other.
+# No training loop counts samples through DeepSpeed: our micro-batches hold a varying number of rows, and
+# `step` says which of them ends the batch. DeepSpeed only has to find these consistent with each other.
 ROWS_PER_MICRO_BATCH = 1
 
 

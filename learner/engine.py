@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import deepspeed
 import torch
+from deepspeed.ops.adam import DeepSpeedCPUAdam
 from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
 
@@ -26,16 +28,21 @@ def device_of_rank() -> torch.device:
     return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
 
-def join_process_group(master_addr: str, master_port: int, rank: int, world_size: int, timeout: float) -> None:
+def join_process_group(
+    master_addr: str, master_port: int, rank: int, world_size: int, timeout: float
+) -> None:
     """Set up torch.distributed for DeepSpeed: NCCL on GPUs, gloo without.
 
     Args:
         timeout: Seconds until a collective that a peer does not join raises.
     """
     deepspeed.utils.logger.setLevel(logging.WARNING)
+    # DeepSpeed calls collectives by names that this torch wants replaced, once per bucket.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     os.environ["DEEPSPEED_TIMEOUT"] = str(max(1, int(timeout // 60)))
     os.environ["LOCAL_RANK"] = "0"
-    # DeepSpeed would compile an operator for shared-memory inference collectives here, which training never calls.
+    # DeepSpeed would compile an operator for shared-memory inference collectives here, which training never
+    # calls.
     deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
     deepspeed.init_distributed(
         dist_backend="nccl" if torch.cuda.is_available() else "gloo",
@@ -51,21 +58,24 @@ def join_process_group(master_addr: str, master_port: int, rank: int, world_size
 def build_engine(path: str, settings: LearnerSettings, ds_config: dict[str, Any]) -> DeepSpeedEngine:
     """The policy under DeepSpeed with AdamW. Collective."""
     scorer = ResponseScorer(load_policy(path, settings, ds_config), settings.banned_token_ids)
-    engine, _, _, _ = deepspeed.initialize(model=scorer, optimizer=_optimizer(scorer, settings), config=ds_config)
+    optimizer = _optimizer(scorer, settings)
+    engine: DeepSpeedEngine = deepspeed.initialize(model=scorer, optimizer=optimizer, config=ds_config)[0]
     return engine
 
 
 def build_reference(path: str, settings: LearnerSettings, ds_config: dict[str, Any]) -> nn.Module:
     """The frozen reference policy; partitioned under ZeRO-3, whole on every rank otherwise. Collective."""
-    scorer = ResponseScorer(load_reference_policy(path, settings, ds_config), settings.banned_token_ids).eval()
+    scorer = ResponseScorer(
+        load_reference_policy(path, settings, ds_config), settings.banned_token_ids
+    ).eval()
     if settings.zero_stage < 3:
         return scorer.to(device_of_rank())
-    engine, _, _, _ = deepspeed.initialize(model=scorer, config=ds_config)
+    engine: nn.Module = deepspeed.initialize(model=scorer, config=ds_config)[0]
     return engine
 
 
 def gradient_norm(engine: DeepSpeedEngine) -> float | None:
-    """Norm of the reduced gradients between the last backward pass and the step; None where DeepSpeed reports it itself.
+    """Norm of the reduced gradients before the step; None where DeepSpeed reports it after the step.
 
     Without ZeRO and mixed precision DeepSpeed clips but keeps no norm.
     """
@@ -77,8 +87,9 @@ def gradient_norm(engine: DeepSpeedEngine) -> float | None:
 
 def _optimizer(scorer: nn.Module, settings: LearnerSettings) -> torch.optim.Optimizer:
     groups = optimizer_groups(scorer, settings.weight_decay)
-    if settings.offload_optimizer:
-        from deepspeed.ops.adam import DeepSpeedCPUAdam
-
-        return DeepSpeedCPUAdam(groups, lr=settings.learning_rate, betas=settings.betas, eps=EPSILON)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, eps=EPSILON)
+    # The CPU version is compiled on first use, which takes a C++ compiler and half a minute.
+    kind = DeepSpeedCPUAdam if settings.offload_optimizer else torch.optim.AdamW
+    optimizer: torch.optim.Optimizer = kind(
+        groups, lr=settings.learning_rate, betas=settings.betas, eps=EPSILON
+    )
+    return optimizer

@@ -13,7 +13,7 @@ from vllm.distributed.weight_transfer import WeightSource
 def export_huggingface(
     folder: Path, policy: PreTrainedModel, source: WeightSource, processor: str, is_writer: bool
 ) -> None:
-    """Write safetensors, config, tokenizer and processor. Collective; the writer needs room for the whole model.
+    """Write safetensors, config, tokenizer and processor. Collective; the writer holds the whole model.
 
     The folder appears complete or not at all; an older one is replaced.
 
@@ -24,7 +24,8 @@ def export_huggingface(
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in source:
         if is_writer:
-            # Copied: the gathered tensor goes when the source moves on, and its storage may hold other parameters.
+            # Copied: the gathered tensor goes when the source moves on, and its storage may hold other
+            # parameters.
             weights[name] = tensor.to("cpu", copy=True)
     if is_writer:
         unfinished = folder.with_name(f".{folder.name}.unfinished")

@@ -1,15 +1,15 @@
-"""The policy's log-probabilities of response tokens: shared prompts, vision features once per clip, logits where needed.
+"""The policy's log-probabilities of response tokens, each prompt and each clip computed once.
 
-`lay_out` is the only place that knows how rows become tensors. The responses to one prompt follow a single copy of it;
-each attends to the prompt and to itself and has the positions it would have alone, so the result is that of separate
-rows at a fraction of the tokens.
+`lay_out` is the only place that knows how rows become tensors. The responses to one prompt follow a single
+copy of it; each attends to the prompt and to itself and has the positions it would have alone, so the result
+is that of separate rows at a fraction of the tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,8 @@ class MicroBatch:
     Attributes:
         input_ids: [B, L].
         position_ids: [3, B, L], M-RoPE ids (time, height, width).
-        attention_mask: [B, 1, L, L], true where a token (third axis) attends to another (fourth); None means causal,
-            which suffices for one response per pack: no real token sees the padding behind it.
+        attention_mask: [B, 1, L, L], true where a token (third axis) attends to another (fourth); None means
+            causal, which suffices for one response per pack: no real token sees the padding behind it.
         pixels: [patches, 1176], normalised patches of the distinct clips.
         grids: [clips, 3], patches in time, height and width.
         clip_of_pack: Which of the clips each pack shows.
@@ -62,7 +62,7 @@ class MicroBatch:
 
 
 class TokenScores(NamedTuple):
-    """Per response token: log-probability under the sampling distribution (differentiable) and entropy in nats."""
+    """Per response token: log-probability under the sampling distribution, and entropy in nats."""
 
     logprobs: Tensor
     entropy: Tensor
@@ -86,7 +86,9 @@ def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
         index=torch.cat([_predictors(pack) + number * width for number, pack in enumerate(packs)]).to(device),
         targets=torch.tensor([token for row in rows for token in row.response], device=device),
         lengths=torch.tensor([len(row.response) for row in rows], device=device),
-        rollout_logprobs=torch.tensor([value for row in rows for value in row.rollout_logprobs], device=device),
+        rollout_logprobs=torch.tensor(
+            [value for row in rows for value in row.rollout_logprobs], device=device
+        ),
         advantages=torch.tensor([row.advantage for row in rows], device=device),
     )
 
@@ -101,10 +103,13 @@ class ResponseScorer(nn.Module):
         banned_token_ids: Tokens that sampling excludes; they get probability 0 here as well.
     """
 
-    def __init__(self, policy: Qwen2_5_VLForConditionalGeneration, banned_token_ids: Sequence[int] = ()) -> None:
+    def __init__(
+        self, policy: Qwen2_5_VLForConditionalGeneration, banned_token_ids: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         self.policy = policy
         self._banned = list(banned_token_ids)
+        self._vocabulary = int(policy.lm_head.out_features)
 
     def forward(self, batch: MicroBatch, temperature: float = 1.0, ban: bool = True) -> TokenScores:
         """Score response tokens under the sampling distribution.
@@ -117,31 +122,37 @@ class ResponseScorer(nn.Module):
             Two float32 tensors [T]; the entropy carries no gradient.
         """
         hidden = self._hidden_states(batch).flatten(0, 1)[batch.index]
-        pieces = hidden.split(max(1, LOGITS_BYTES // (4 * self.policy.config.text_config.vocab_size)))
+        pieces = hidden.split(max(1, LOGITS_BYTES // (4 * self._vocabulary)))
         targets = batch.targets.split(len(pieces[0]))
         banned = self._banned if ban else []
-        scores = [self._score(*piece, temperature, banned, len(pieces) > 1) for piece in zip(pieces, targets, strict=True)]
+        scores = [
+            self._score(*piece, temperature, banned, len(pieces) > 1)
+            for piece in zip(pieces, targets, strict=True)
+        ]
         logprobs, entropies = zip(*scores, strict=True)
         return TokenScores(torch.cat(logprobs), torch.cat(entropies))
 
     def _hidden_states(self, batch: MicroBatch) -> Tensor:
-        """[B, L, hidden]. The tower runs once over the distinct clips; packs of one prompt share its features."""
+        """[B, L, hidden]. The tower runs once over the distinct clips; packs of a prompt share features."""
         backbone = self.policy.model
         features = backbone.get_video_features(batch.pixels, batch.grids, return_dict=True).pooler_output
-        video = BaseModelOutputWithPooling(pooler_output=tuple(features[clip] for clip in batch.clip_of_pack))
-        return backbone(
+        of_packs: Any = tuple(features[clip] for clip in batch.clip_of_pack)
+        hidden: Tensor = backbone(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             attention_mask=batch.attention_mask,
-            mm_encoder_outputs={"video": video},
+            mm_encoder_outputs={"video": BaseModelOutputWithPooling(pooler_output=of_packs)},
             use_cache=False,
         ).last_hidden_state
+        return hidden
 
     def _score(
         self, hidden: Tensor, targets: Tensor, temperature: float, banned: list[int], recompute: bool
     ) -> tuple[Tensor, Tensor]:
         if recompute and torch.is_grad_enabled():
-            return checkpoint(self._score_piece, hidden, targets, temperature, banned, use_reentrant=False)
+            scores: tuple[Tensor, Tensor]
+            scores = checkpoint(self._score_piece, hidden, targets, temperature, banned, use_reentrant=False)
+            return scores
         return self._score_piece(hidden, targets, temperature, banned)
 
     def _score_piece(
@@ -178,7 +189,8 @@ def _segments(pack: Sequence[Row]) -> Tensor:
 def _attention(segments: list[Tensor]) -> Tensor:
     """[B, 1, L, L]: a token attends to the prompt and to its own segment, up to itself.
 
-    Padding counts as prompt: it comes last, so no real token sees it, and it sees something, which keeps it finite.
+    Padding counts as prompt: it comes last, so no real token sees it, and it sees something, which keeps it
+    finite.
     """
     segment = _pad(segments)
     visible = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])

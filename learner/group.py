@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 class LearnerGroup:
     """The learner's ranks, each a Ray actor.
 
-    Every method returns when all ranks have answered and raises `ActorFailure`, naming the rank, as soon as one failed
-    or the deadline passed. After a failure the group can only be stopped.
+    Every method returns when all ranks have answered and raises `ActorFailure`, naming the rank, as soon as
+    one failed or the deadline passed. After a failure the group can only be stopped.
 
     Args:
         settings: The same for all ranks.
         model_path: Folder or Hub id of the policy.
-        make_encoder: Makes a rank's encoder in its process: `functools.partial(VideoEncoder, path, contract)`.
-        actor_options: Ray options of each rank's actor (CPUs, GPUs, placement); their number is the number of ranks.
-        deadline_s: Longest wait for a call, in seconds; beyond `settings.timeout`, so that ranks report first.
+        make_encoder: Makes a rank's encoder in its process, like `functools.partial(VideoEncoder, path,
+            contract)`.
+        actor_options: Ray options of each rank's actor (CPUs, GPUs, placement); their number is the number of
+            ranks.
+        deadline_s: Longest wait for a call, in seconds; beyond `settings.timeout`, so that ranks report
+            first.
     """
 
     def __init__(
@@ -105,7 +108,8 @@ class LearnerGroup:
 
     def send_weights(self, version: int) -> float:
         """Put the current weights into service on all rollout workers; returns the seconds it took."""
-        return max(self._same("send_weights", (version,), f"sending weight version {version}"))
+        seconds: list[float] = self._same("send_weights", (version,), f"sending weight version {version}")
+        return max(seconds)
 
     def stop(self) -> None:
         """End all ranks at once, stuck ones included."""
@@ -133,7 +137,7 @@ def _create_actor(options: Mapping[str, Any]) -> Any:
 
 
 class RankActor:
-    """`LearnerRank` in a process of its own; imported there only, since DeepSpeed and vLLM take seconds to import."""
+    """`LearnerRank` in a process of its own, the only one that imports DeepSpeed and vLLM."""
 
     def __init__(self, *arguments: Any) -> None:
         from learner.rank import LearnerRank

@@ -19,7 +19,7 @@ def micro_batch_loss(
     global_tokens: int,
     global_responses: int,
 ) -> tuple[Tensor, StepSums]:
-    """This micro-batch's share of the loss of the global batch: the shares of all micro-batches and ranks add up to it.
+    """This micro-batch's share of the global batch's loss: the shares of all of them add up to it.
 
     Args:
         reference_logprobs: [T], of the reference policy; None without a KL penalty.

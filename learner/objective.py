@@ -1,11 +1,12 @@
-"""What the learner optimizes: advantages, losses and the figures that watch them, as pure functions of tensors.
+"""What the learner optimizes: advantages, losses and the figures that watch them; pure functions of tensors.
 
-Everything here works on flat tensors over response tokens: entry t belongs to one token of one response. A loss is the
-weighted sum of a per-token loss; the weights carry the normalisation, so that summing over micro-batches and learner
-ranks gives exactly the value for the whole batch.
+Everything here works on flat tensors over response tokens: entry t belongs to one token of one response. A
+loss is the weighted sum of a per-token loss; the weights carry the normalisation, so that summing over
+micro-batches and learner ranks gives exactly the value for the whole batch.
 
 Papers: PPO (arXiv 1707.06347), GRPO (DeepSeekMath, arXiv 2402.03300), DAPO (arXiv 2503.14476), Dr. GRPO
-(arXiv 2503.20783), MiniMax-M1 (arXiv 2506.13585), the k3 estimator (J. Schulman, "Approximating KL divergence", 2020).
+(arXiv 2503.20783), MiniMax-M1 (arXiv 2506.13585), the k3 estimator (J. Schulman, "Approximating KL
+divergence", 2020).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def group_advantages(rewards: Tensor, divide_by_std: bool = True, eps: float = 1
 
     Args:
         rewards: [groups, G], the total reward of each response.
-        divide_by_std: False leaves `r - mean`, without the bias towards groups of small spread (Dr. GRPO, eq. 4).
+        divide_by_std: False leaves `r - mean`, without the bias towards groups of small spread (Dr. GRPO,
+            section 3.2).
         eps: Keeps a group of equal rewards at advantage 0.
 
     Returns:
@@ -38,14 +40,17 @@ def group_advantages(rewards: Tensor, divide_by_std: bool = True, eps: float = 1
     return centered / (rewards.std(dim=1, keepdim=True) + eps)
 
 
-def token_weights(lengths: Tensor, global_tokens: int, global_responses: int, average: TokenAverage) -> Tensor:
+def token_weights(
+    lengths: Tensor, global_tokens: int, global_responses: int, average: TokenAverage
+) -> Tensor:
     """Weight of each response's tokens, such that the weights of the global batch sum to 1.
 
     Args:
         lengths: [responses], response tokens of each row of this micro-batch.
         global_tokens: Response tokens of the whole batch, over all micro-batches and ranks.
         global_responses: Responses of the whole batch.
-        average: `token` weights every token alike (DAPO, eq. 8); `sequence` every response alike (GRPO, eq. 3).
+        average: `token` weights every token alike (DAPO, eq. 12); `sequence` every response alike (GRPO,
+            eq. 3).
 
     Returns:
         [responses], to be repeated over the tokens of each response.
@@ -65,9 +70,10 @@ def policy_loss(
 ) -> Tensor:
     """Per-token clipped surrogate: PPO, eq. 7, with DAPO's two clipping bounds (eq. 10).
 
-    The importance ratio is taken against the rollout's own log-probabilities, so no pass of the old policy is needed
-    and the numerical mismatch of the two engines is corrected with it. Where clipping leaves the ratio unbounded
-    (negative advantage), its weight is truncated at `importance_cap` and the gradient kept, as in MiniMax-M1, eq. 5.
+    The importance ratio is taken against the rollout's own log-probabilities, so no pass of the old policy is
+    needed and the numerical mismatch of the two engines is corrected with it. Where clipping leaves the ratio
+    unbounded (negative advantage), its weight is truncated at `importance_cap` and the gradient kept, as in
+    MiniMax-M1, eq. 5.
 
     Args:
         logprobs: [tokens], of the policy being trained.
@@ -84,7 +90,7 @@ def policy_loss(
 
 
 def importance_ratio(logprobs: Tensor, rollout_logprobs: Tensor) -> Tensor:
-    """`policy / behaviour policy` per token; the exponent is bounded so that a broken token cannot give infinity."""
+    """`policy / behaviour policy` per token, bounded so that a broken token cannot give infinity."""
     return (logprobs - rollout_logprobs).clamp(-20.0, 20.0).exp()
 
 

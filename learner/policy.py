@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
-from transformers.integrations import HfDeepSpeedConfig
+from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
 from learner.settings import LearnerSettings
 
@@ -23,8 +23,8 @@ def load_policy(
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Load the policy for training.
 
-    Under ZeRO-3 every parameter is partitioned over the ranks as soon as it is created (DeepSpeed `zero.Init` through
-    transformers), so no rank ever holds the whole model. Called on all ranks at the same time.
+    Under ZeRO-3 every parameter is partitioned over the ranks as soon as it is created (DeepSpeed `zero.Init`
+    through transformers), so no rank ever holds the whole model. Called on all ranks at the same time.
 
     Args:
         path: Folder or Hub id.
@@ -47,7 +47,10 @@ def load_reference_policy(
     path: str, settings: LearnerSettings, ds_config: dict[str, Any]
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Load the frozen policy that the KL penalty pulls towards. Same arguments as `load_policy`."""
-    return _load(path, settings, ds_config).eval().requires_grad_(False)
+    model = _load(path, settings, ds_config)
+    model.requires_grad_(False)
+    model.eval()
+    return model
 
 
 def optimizer_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -64,7 +67,9 @@ def _num_dims(parameter: nn.Parameter) -> int:
     return len(getattr(parameter, "ds_shape", parameter.shape))
 
 
-def _load(path: str, settings: LearnerSettings, ds_config: dict[str, Any]) -> Qwen2_5_VLForConditionalGeneration:
+def _load(
+    path: str, settings: LearnerSettings, ds_config: dict[str, Any]
+) -> Qwen2_5_VLForConditionalGeneration:
     model_type = AutoConfig.from_pretrained(path).model_type
     if model_type != MODEL_TYPE:
         raise UnsupportedPolicyError(f"{path} is a {model_type} checkpoint; the learner trains {MODEL_TYPE}")

@@ -1,7 +1,7 @@
-"""One learner rank: holds its share of the policy under DeepSpeed and turns its share of a batch into optimizer steps.
+"""One learner rank: its share of the policy under DeepSpeed, and of every batch.
 
-`LearnerRank` is an ordinary class, so that tests drive it in any process; `learner.group` runs it as a Ray actor. Every
-method is collective: all ranks are called with the same arguments but their own samples.
+`LearnerRank` is an ordinary class, so that tests drive it in any process; `learner.group` runs it as a Ray
+actor. Every method is collective: all ranks are called with the same arguments but their own samples.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from data.encoding import VideoEncoder
 from data.records import TrainSample
@@ -71,7 +72,6 @@ class LearnerRank:
         self._reference: nn.Module | None = None
         if settings.kl_coef > 0:
             self._reference = build_reference(self._model_path, settings, config)
-        self._source = DeepSpeedSource(self._engine.module.policy)
 
     def step(
         self, samples: Sequence[TrainSample], global_tokens: int, global_responses: int, kind: Objective
@@ -140,7 +140,8 @@ class LearnerRank:
         """Continue from the newest complete checkpoint.
 
         Returns:
-            What the training loop stored, None without any checkpoint; and one message per checkpoint skipped.
+            What the training loop stored, None without any checkpoint; and one message per checkpoint
+            skipped.
 
         Raises:
             CheckpointError: it was written by another number of ranks or another ZeRO stage.
@@ -157,13 +158,13 @@ class LearnerRank:
     def export_hf(self, folder: str) -> None:
         """Write a checkpoint that transformers and vLLM load."""
         export_huggingface(
-            Path(folder), self._engine.module.policy, self._source, self._model_path, is_writer=self._rank == 0
+            Path(folder), self.policy, self.weights, self._model_path, is_writer=self._rank == 0
         )
         dist.barrier()
 
     def weight_checksums(self) -> dict[str, str]:
         """SHA-256 of every parameter by its Hugging Face name."""
-        return checksums(self._source)
+        return checksums(self.weights)
 
     def init_weight_transfer(self, workers: Mapping[str, Any], transfer: Any) -> None:
         """Connect with the rollout workers.
@@ -176,13 +177,24 @@ class LearnerRank:
 
         if self._sender is not None:
             self._sender.close()
-        self._sender = WeightSender(workers, self._source, self._rank, self._master_addr, transfer)
+        self._sender = WeightSender(workers, self.weights, self._rank, self._master_addr, transfer)
 
     def send_weights(self, version: int) -> float:
-        """Put the current weights into service on all rollout workers as `version`; returns the seconds it took."""
+        """Put the weights into service on all rollout workers as `version`; returns the seconds it took."""
         start = time.perf_counter()
         self._sender.send(version)
         return time.perf_counter() - start
+
+    @property
+    def policy(self) -> Qwen2_5_VLForConditionalGeneration:
+        """The model inside the engine; under ZeRO-3 its parameters are empty outside a forward pass."""
+        policy: Qwen2_5_VLForConditionalGeneration = self._engine.module.policy
+        return policy
+
+    @property
+    def weights(self) -> DeepSpeedSource:
+        """The policy's whole parameters; iterating is collective."""
+        return DeepSpeedSource(self.policy)
 
     @property
     def _device(self) -> torch.device:
@@ -256,4 +268,6 @@ def resolve_clips(samples: Sequence[TrainSample]) -> list[Any]:
     """The clip of each sample, fetched from the object store once per distinct reference."""
     references = {sample.clip for sample in samples if isinstance(sample.clip, ray.ObjectRef)}
     fetched = dict(zip(references, ray.get(list(references)), strict=True)) if references else {}
-    return [fetched[sample.clip] if isinstance(sample.clip, ray.ObjectRef) else sample.clip for sample in samples]
+    return [
+        fetched[sample.clip] if isinstance(sample.clip, ray.ObjectRef) else sample.clip for sample in samples
+    ]

@@ -1,4 +1,4 @@
-"""What one optimizer step reports: sums that add up over micro-batches and learner ranks, and the figures made of them."""
+"""What one optimizer step reports: sums over micro-batches and ranks, and the figures made of them."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class StepReport:
 
     @property
     def loss(self) -> float:
+        """Of the whole batch, where the report is."""
         return self.sums.loss
 
     @property
@@ -83,7 +84,16 @@ class StepReport:
 
     def scalars(self) -> dict[str, float]:
         """The figures by name, as they go into the metrics."""
-        names = ("loss", "entropy", "mismatch", "kl", "clipped_fraction", "tokens", "grad_norm", "learning_rate")
+        names = (
+            "loss",
+            "entropy",
+            "mismatch",
+            "kl",
+            "clipped_fraction",
+            "tokens",
+            "grad_norm",
+            "learning_rate",
+        )
         figures = {name: float(getattr(self, name)) for name in names}
         return figures | {"largest_mismatch": self.sums.largest_mismatch}
 

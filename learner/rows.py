@@ -1,4 +1,4 @@
-"""From train samples to rows of token ids: every distinct prompt is encoded once and checked against the rollout."""
+"""From train samples to rows: every distinct prompt is encoded once and checked against the rollout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from learner.batching import RowSize
 
 
 class PromptMismatchError(RuntimeError):
-    """Rollout and learner do not see the same prompt, or a sample cannot be trained on; the message names it."""
+    """Rollout and learner do not see the same prompt, or a sample is unfit for training; names the prompt."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def build_rows(samples: Sequence[TrainSample], clips: Sequence[Any], encoder: Vi
             encoded[key] = encoder.encode(sample.prompt, clip)
             check_placeholders(sample.prompt, encoded[key], encoder.video_token_id)
         check_sample(sample, encoded[key], encoder.video_token_id)
-        rows.append(Row(key, encoded[key], sample.response_token_ids, sample.rollout_logprobs, sample.advantage))
+        rows.append(
+            Row(key, encoded[key], sample.response_token_ids, sample.rollout_logprobs, sample.advantage)
+        )
     return rows
 
 
@@ -76,7 +78,7 @@ def check_placeholders(prompt: VideoPrompt, encoded: EncodedPrompt, video_token_
 
 
 def check_sample(sample: TrainSample, encoded: EncodedPrompt, video_token_id: int) -> None:
-    """A sample must carry the prompt as the learner encodes it. Supervised samples carry none and are not compared.
+    """A sample must carry the prompt as the learner encodes it; supervised samples carry none.
 
     Raises:
         PromptMismatchError: it does not, or its response cannot be trained on.
@@ -96,7 +98,7 @@ def check_sample(sample: TrainSample, encoded: EncodedPrompt, video_token_id: in
 
 
 def response_positions(prompt_positions: Tensor, length: int) -> Tensor:
-    """M-RoPE ids of `length` text tokens that follow a prompt: one past its largest id, alike in all three sections.
+    """M-RoPE ids of `length` text tokens after a prompt: on from its largest id, alike in all sections.
 
     Args:
         prompt_positions: [3, prompt tokens].
@@ -112,4 +114,4 @@ def _first_difference(rollout: Sequence[int], learner: Sequence[int]) -> str:
     if len(rollout) != len(learner):
         return f"the rollout engine saw {len(rollout)} prompt tokens, the learner encodes {len(learner)}"
     place = next(i for i, (a, b) in enumerate(zip(rollout, learner, strict=True)) if a != b)
-    return f"prompt token {place} is {rollout[place]} for the rollout engine and {learner[place]} for the learner"
+    return f"prompt token {place} is {rollout[place]} for the rollout, {learner[place]} for the learner"

@@ -22,7 +22,8 @@ class LearnerSettings:
         total_steps: Optimizer steps over which `schedule` decays to 0; unused by `constant`.
         max_grad_norm: Global gradient norm to clip to; 0 clips nothing.
         micro_batch_tokens: Padded tokens of one forward and backward pass; a longer row runs alone.
-        offload_optimizer: Keep optimizer state and update in host memory (DeepSpeed's CPU Adam, built at start).
+        offload_optimizer: Keep optimizer state and update in host memory (DeepSpeed's CPU Adam, built at
+            start).
         freeze_vision: Do not train the vision tower.
         kl_coef: Weight of the KL penalty towards the reference policy; 0 loads no reference policy.
         clip_low, clip_high: The importance ratio is clipped to [1 - clip_low, 1 + clip_high].

@@ -1,4 +1,4 @@
-"""The learner's weights as vLLM's transfer engines read them: whole parameters, one after the other, in layer order."""
+"""The learner's weights as vLLM's transfer engines read them: whole parameters, in layer order."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ GATHER_BYTES = 512 * 1024**2
 class DeepSpeedSource(WeightSource):
     """`WeightSource` over a policy trained by DeepSpeed at any ZeRO stage.
 
-    Under ZeRO-3 parameters are gathered in groups of bounded size and freed again, so iteration is collective: all
-    learner ranks iterate together, to the end. A tied `lm_head` is not a parameter of its own and is not sent.
+    Under ZeRO-3 parameters are gathered in groups of bounded size and freed again, so iteration is
+    collective: all learner ranks iterate together, to the end. A tied `lm_head` is not a parameter of its
+    own and is not sent.
 
     Args:
         policy: The Hugging Face model inside the engine; its parameter names are what vLLM's loader expects.
@@ -62,13 +63,15 @@ def gather_groups(policy: nn.Module, gather_bytes: int) -> list[list[tuple[str, 
 def checksums(source: WeightSource) -> dict[str, str]:
     """SHA-256 of the bytes of every parameter by its Hugging Face name; collective like iteration.
 
-    vLLM's `compute_weight_checksums` digests its own layout (fused and, on the CPU, repacked matrices), so the two are
-    compared across a transfer: the engine's digests must not change when it is sent the weights it was loaded from, and
-    these must equal those of the checkpoint's tensors.
+    vLLM's `compute_weight_checksums` digests its own layout (fused and, on the CPU, repacked matrices) and
+    cannot be compared with these. A transfer is proven in two halves: these digests equal those of what the
+    engine received, and the engine's own do not change when it is sent the weights it was loaded from.
     """
     return {name: tensor_digest(tensor) for name, tensor in source}
 
 
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's bytes in memory order, after making it contiguous."""
-    return hashlib.sha256(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+    return hashlib.sha256(
+        tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    ).hexdigest()

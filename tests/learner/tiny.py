@@ -1,4 +1,4 @@
-"""A tiny random policy and an encoder without video files: the learner's own tests need neither tokenizer nor decoder."""
+"""A tiny random policy and an encoder that needs neither tokenizer nor video files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def positions(before: int, clip: tuple[int, int, int], after: int) -> Tensor:
     time, height, width = clip[0], clip[1] // 2, clip[2] // 2
     grid = torch.cartesian_prod(torch.arange(time) * 2, torch.arange(height), torch.arange(width)).T + before
     start = int(grid.max()) + 1
-    return torch.cat([torch.arange(before).expand(3, -1), grid, torch.arange(start, start + after).expand(3, -1)], 1)
+    return torch.cat(
+        [torch.arange(before).expand(3, -1), grid, torch.arange(start, start + after).expand(3, -1)], 1
+    )
 
 
 def build_policy(folder: Path, tie: bool = True, seed: int = 0) -> Path:
@@ -79,24 +81,35 @@ def build_policy(folder: Path, tie: bool = True, seed: int = 0) -> Path:
         initializer_range=0.1,
     )
     config = Qwen2_5_VLConfig(
-        text_config=text, vision_config=vision, tie_word_embeddings=tie, video_token_id=VIDEO_TOKEN, image_token_id=6,
-        vision_start_token_id=7, vision_end_token_id=8,
+        text_config=text,
+        vision_config=vision,
+        tie_word_embeddings=tie,
+        video_token_id=VIDEO_TOKEN,
+        image_token_id=6,
+        vision_start_token_id=7,
+        vision_end_token_id=8,
     )
     Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
     return folder
 
 
-def make_samples(num_groups: int, group_size: int, seed: int = 0, supervised: bool = False) -> list[TrainSample]:
+def make_samples(
+    num_groups: int, group_size: int, seed: int = 0, supervised: bool = False
+) -> list[TrainSample]:
     """Groups over clips of several shapes, with responses of several lengths."""
     generator = random.Random(seed)
     encoder = RandomEncoder()
     samples = []
     for group in range(num_groups):
-        prompt = VideoPrompt(f"prompt-{seed}-{group}", Task.MULTIPLE_CHOICE, "clip.mp4", "what?", {"answer": "A"}, 4.0)
+        prompt = VideoPrompt(
+            f"prompt-{seed}-{group}", Task.MULTIPLE_CHOICE, "clip.mp4", "what?", {"answer": "A"}, 4.0
+        )
         clip = generator.choice([(1, 4, 4), (2, 4, 4), (3, 4, 8)])
         token_ids = encoder.encode(prompt, clip).token_ids
         for _ in range(group_size):
-            response = [generator.randrange(FIRST_TEXT_TOKEN, VOCABULARY) for _ in range(generator.randint(1, 9))]
+            response = [
+                generator.randrange(FIRST_TEXT_TOKEN, VOCABULARY) for _ in range(generator.randint(1, 9))
+            ]
             samples.append(
                 TrainSample(
                     prompt=prompt,
