@@ -19,16 +19,8 @@ from PIL import Image
 
 from cluster.eval_records import EvalSample, read_eval_samples, write_eval_samples
 from cluster.report import report_html, write_report
-from cluster.report_charts import (
-    Chart,
-    Level,
-    Series,
-    draw_chart,
-    fit_axes,
-    rolling_mean,
-    round_ticks,
-    spread_out,
-)
+from cluster.report_axes import round_ticks, spread_out
+from cluster.report_charts import Chart, Level, Series, draw_chart, fit_axes, rolling_mean
 from cluster.report_clips import choose_clips, response_html
 from cluster.report_frames import BoxTrack, Spans, frame_strip, timeline
 from cluster.results import read_results

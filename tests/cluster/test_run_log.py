@@ -176,7 +176,7 @@ def test_a_wandb_that_cannot_start_costs_one_warning_and_no_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "wandb.py").write_text(
-        "import time\ntime.sleep(1)\nraise ImportError('wandb is broken here')\n"
+        "import time\ntime.sleep(3)\nraise ImportError('wandb is broken here')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
@@ -184,7 +184,7 @@ def test_a_wandb_that_cannot_start_costs_one_warning_and_no_time(
     started = time.monotonic()
     log = RunLog(tmp_path, [WandbSink("offline", "tests", "night", tmp_path, {})], warn=warnings.append)
     log.step(grpo_step(1))
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 2.5
     log.close()
     assert len(warnings) == 1 and "wandb is broken here" in warnings[0]
     assert json.loads((tmp_path / STEPS_FILE).read_text())["step"] == 1
