@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # vLLM's CPU attention wants a multiple of 32; a small block lets the responses of a group share most of their prompt.
 CPU_BLOCK_TOKENS = 32
+CPU_BATCH_TOKENS = 16384
 GIB = 2**30
 
 
@@ -59,6 +60,9 @@ def prepare_environment(settings: EngineSettings) -> None:
         os.environ["OMP_NUM_THREADS"] = str(settings.threads)
         # Without this the first request waits for one small sampling kernel to be compiled, up to 18 s.
         os.environ["TORCHDYNAMO_DISABLE"] = "1"
+        # The engine core has a process of its own either way. This lets it also be its only worker, which vLLM's CPU
+        # build otherwise starts as another process, to bind its threads: a third of the start-up time for nothing.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if settings.tensor_parallel_size == 1 else "1"
 
 
 def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
@@ -67,6 +71,8 @@ def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
         "model": settings.model_path,
         "dtype": settings.dtype,
         "tensor_parallel_size": settings.tensor_parallel_size,
+        # Left to itself, vLLM inside a Ray actor starts its workers as further actors, outside this one's reservation.
+        "distributed_executor_backend": "uni" if settings.tensor_parallel_size == 1 else "mp",
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_num_seqs,
         "limit_mm_per_prompt": {"video": 1, "image": 0},
@@ -80,14 +86,15 @@ def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
-    if settings.tensor_parallel_size > 1:
-        # Inside a Ray actor vLLM would otherwise start its processes as Ray actors, outside this one's reservation.
-        arguments["distributed_executor_backend"] = "mp"
     if settings.use_gpu:
         return arguments | {"gpu_memory_utilization": settings.gpu_memory_utilization}
     return arguments | {
         "enforce_eager": True,
         "block_size": CPU_BLOCK_TOKENS,
+        # A prompt computed in parts makes vLLM step back the generator of a seeded request, which torch's CPU generator
+        # cannot do: the engine would die. Whole prompts only, and room for many of them at a time.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(CPU_BATCH_TOKENS, settings.max_model_len),
         "kv_cache_memory_bytes": int(settings.kv_cache_gib * GIB),
         "skip_mm_profiling": True,
     }

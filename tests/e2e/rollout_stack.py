@@ -34,7 +34,9 @@ def make_clip(frames: int = 8, height: int = 56, width: int = 84, fps: float = 2
 
 
 def make_prompt(name: str = "prompt") -> VideoPrompt:
-    return VideoPrompt(name, Task.TEMPORAL_GROUNDING, f"{name}.mp4", "a red circle appears", {"interval": [0, 1]}, 4.0)
+    return VideoPrompt(
+        name, Task.TEMPORAL_GROUNDING, f"{name}.mp4", "a red circle appears", {"interval": [0, 1]}, 4.0
+    )
 
 
 def settings_for(
@@ -55,7 +57,9 @@ class Referee:
         return self.encoder.prompt_text(prompt)
 
     @torch.no_grad()
-    def distributions(self, rollout: Rollout, response: Response, clip: Clip, temperature: float = 1.0) -> torch.Tensor:
+    def distributions(
+        self, rollout: Rollout, response: Response, clip: Clip, temperature: float = 1.0
+    ) -> torch.Tensor:
         """Log-probabilities over the vocabulary before each response token, `[tokens, vocabulary]`."""
         encoded = self.encoder.encode(rollout.prompt, clip)
         ids = encoded.token_ids + response.token_ids

@@ -102,7 +102,9 @@ def test_a_greedy_group_is_refused(fleet: RolloutFleet, referee: Referee) -> Non
 def test_groups_are_yielded_as_they_complete(fleet: RolloutFleet, referee: Referee) -> None:
     clip = ray.put(CLIPS["square"])
     prompts = [make_prompt(f"prompt-{number}") for number in range(6)]
-    requests = [RolloutRequest(p, referee.text(p), clip, settings_for(2, seed=n)) for n, p in enumerate(prompts)]
+    requests = [
+        RolloutRequest(p, referee.text(p), clip, settings_for(2, seed=n)) for n, p in enumerate(prompts)
+    ]
     rollouts = list(fleet.as_completed(requests, max_groups=4))
     assert sorted(rollout.prompt.id for rollout in rollouts) == [prompt.id for prompt in prompts]
     assert fleet.check(30)["rollout-0"]["groups_running"] == 0
@@ -117,17 +119,13 @@ def test_a_response_that_cannot_fit_names_worker_and_reason(fleet: RolloutFleet,
 
 def test_shutdown_leaves_no_process(fleet: RolloutFleet) -> None:
     """Last in the file, because it ends the engine of the others."""
-    assert engine_processes()
+    engines = engine_processes()
+    assert engines
     fleet.shutdown()
-    assert not engine_processes()
+    _, alive = psutil.wait_procs(engines, timeout=5)
+    assert not alive
 
 
-def engine_processes() -> list[str]:
-    """Names of vLLM's processes that descend from this test run."""
-    names = []
-    for process in psutil.Process(os.getpid()).children(recursive=True):
-        try:
-            names.append(process.name())
-        except psutil.NoSuchProcess:
-            continue
-    return [name for name in names if name.startswith("VLLM")]
+def engine_processes() -> list[psutil.Process]:
+    """vLLM's processes that descend from this test run."""
+    return [p for p in psutil.Process(os.getpid()).children(recursive=True) if p.name().startswith("VLLM")]
