@@ -86,6 +86,11 @@ class VideoEncoder:
         turns = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
+    def response_ids(self, text: str) -> list[int]:
+        """A response written by hand as token ids, the end of the turn included."""
+        tokenizer = self._processor.tokenizer
+        return [*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)]
+
     def encode(self, prompt: VideoPrompt, clip: Clip) -> EncodedPrompt:
         """Encode a prompt and its clip.
 

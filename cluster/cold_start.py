@@ -1,0 +1,133 @@
+"""The supervised stage: teaches a policy the answer format from demonstrations, and stops as soon as it has it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+from cluster.config import RunConfig
+from cluster.evaluation import Question, ask
+from cluster.metrics import PerStage, Stage, StepRecord
+from cluster.progress import Progress
+from cluster.prompts import PromptSet, PromptStream
+from cluster.run_log import RunLog
+from cluster.step_records import task_rewards_of
+from cluster.system import System, learner_settings
+from data.demonstrations import demonstrate
+from data.records import TrainSample
+from data.schema import VideoPrompt
+from learner.report import StepReport
+
+COLD_START_POLICY = "cold_start_policy"
+
+
+def cold_start(
+    config: RunConfig, system: System, prompts: PromptSet, log: RunLog, progress: Progress, model_path: Path
+) -> Path:
+    """Train on demonstrations until enough sampled answers parse; returns the folder of the resulting policy.
+
+    Only training clips are seen. The learner that GRPO uses is started anew from the folder, so that its optimizer
+    carries nothing over.
+    """
+    section = config.cold_start
+    learner = system.start_learner(
+        model_path, learner_settings(config, section.max_steps, section.learning_rate, kl_coef=0.0)
+    )
+    progress.stage("cold start", total=section.max_steps)
+    batches = DemonstrationBatches(config, system, prompts)
+    probe = probe_prompts(prompts.train, section.probe_prompts, config.run.seed)
+    for step in range(1, section.max_steps + 1):
+        began = time.monotonic()
+        report = learner.step(batches.next(), "sft")
+        parsed, record = None, _record(step, report)
+        if step % section.check_every == 0:
+            parsed, record = _look(config, system, probe, step, record)
+        record = record.model_copy(update={"seconds": PerStage(learn=_seconds(report), total=time.monotonic() - began)})
+        log.step(record)
+        progress.step(record)
+        if parsed is not None and section.parse_target is not None and parsed >= section.parse_target:
+            progress.say(f"cold start: {parsed:.1%} of sampled answers parse after {step} steps")
+            break
+    else:
+        _say_unfinished(config, progress)
+    folder = config.run_dir / COLD_START_POLICY
+    learner.export_hf(str(folder.absolute()))
+    return folder
+
+
+class DemonstrationBatches:
+    """Batches of demonstrations in the prompt stream's order."""
+
+    def __init__(self, config: RunConfig, system: System, prompts: PromptSet) -> None:
+        self._system, self._scenes = system, prompts.scenes
+        self._stream = PromptStream(prompts.train, config.run.seed)
+        self._size = config.cold_start.batch_size
+        self._positions = count()
+
+    def next(self) -> list[TrainSample]:
+        """The next batch; prompts without a clip are passed over."""
+        samples: list[TrainSample] = []
+        while len(samples) < self._size:
+            chosen = [self._stream[next(self._positions)] for _ in range(self._size - len(samples))]
+            clips = self._system.clips.request(chosen)
+            samples += [
+                self._sample(prompt, clip) for prompt, clip in zip(chosen, clips, strict=True) if clip is not None
+            ]
+        return samples
+
+    def _sample(self, prompt: VideoPrompt, clip: object) -> TrainSample:
+        text = demonstrate(self._scenes[prompt.id], prompt)
+        return TrainSample(prompt, [], self._system.encoder.response_ids(text), clip)
+
+
+def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[VideoPrompt]:
+    """Training prompts, the tasks in turn, whose sampled answers show whether the format is there."""
+    shuffled = random.Random(seed).sample(list(train), len(train))
+    by_task = [[prompt for prompt in shuffled if prompt.task == task] for task in sorted({p.task for p in train})]
+    rounds = zip(*(group[:size] for group in by_task), strict=False)
+    return [prompt for group in rounds for prompt in group][:size]
+
+
+def _look(
+    config: RunConfig, system: System, probe: Sequence[VideoPrompt], step: int, record: StepRecord
+) -> tuple[float, StepRecord]:
+    """Sample answers with the current weights; the share that parses, and the record with their rewards."""
+    if system.connected:
+        sync_seconds = system.sync(step)
+    else:
+        system.version = step
+        sync_seconds = system.connect()
+    questions = [Question(prompt, config.rollout.temperature, step) for prompt in probe]
+    samples = ask(config, system, questions)
+    scores = [(str(sample.prompt.task), sample.score) for sample in samples if sample.score]
+    parsed = sum(score.parsed for _, score in scores) / len(samples)
+    return parsed, record.model_copy(update={"tasks": task_rewards_of(scores), "weight_version": step})
+
+
+def _record(step: int, report: StepReport) -> StepRecord:
+    return StepRecord(
+        step=step,
+        stage=Stage.COLD_START,
+        weight_version=step,
+        loss=report.loss,
+        entropy=report.entropy,
+        grad_norm=report.grad_norm,
+        learning_rate=report.learning_rate,
+        tokens=PerStage(learn=report.tokens),
+    )
+
+
+def _seconds(report: StepReport) -> float:
+    return sum(report.seconds.values())
+
+
+def _say_unfinished(config: RunConfig, progress: Progress) -> None:
+    section = config.cold_start
+    if section.parse_target is not None:
+        progress.warn(
+            f"cold start ended at cold_start.max_steps = {section.max_steps} with less than "
+            f"{section.parse_target:.0%} of sampled answers parsing"
+        )

@@ -1,0 +1,73 @@
+"""Evaluation: one greedy response per held-out prompt, through the same rollout workers that training uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.rollout_fleet import RolloutRequest
+from cluster.config import RunConfig
+from cluster.eval_records import EvalSample, write_eval_samples
+from cluster.progress import Progress
+from cluster.system import System
+from data.records import Rollout, SamplingSettings
+from data.schema import VideoPrompt
+from rewards import Score
+
+# Clips held at a time; the references of a chunk keep its clips alive even if the pool lets go of them.
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt to be answered once."""
+
+    prompt: VideoPrompt
+    temperature: float = 0.0
+    seed: int = 0
+
+
+def evaluate(
+    config: RunConfig, system: System, prompts: Sequence[VideoPrompt], stage: str, progress: Progress
+) -> list[EvalSample]:
+    """Answer every held-out prompt greedily and write `eval_<stage>.jsonl`.
+
+    Returns:
+        One sample per prompt, in order. A prompt whose clip does not decode has no score and counts 0.
+    """
+    progress.stage(f"evaluation ({stage.replace('_', ' ')})", total=len(prompts))
+    samples: list[EvalSample] = []
+    for start in range(0, len(prompts), CHUNK):
+        samples += ask(config, system, [Question(prompt) for prompt in prompts[start : start + CHUNK]])
+        progress.advance(len(samples))
+    write_eval_samples(config.run_dir, stage, samples)
+    return samples
+
+
+def ask(config: RunConfig, system: System, questions: Sequence[Question]) -> list[EvalSample]:
+    """One scored response to each question, in order."""
+    clips = system.clips.request([question.prompt for question in questions])
+    requests = [
+        RolloutRequest(
+            question.prompt,
+            system.encoder.prompt_text(question.prompt),
+            clip,
+            SamplingSettings(1, question.temperature, config.evaluation_tokens, question.seed),
+        )
+        for question, clip in zip(questions, clips, strict=True)
+        if clip is not None
+    ]
+    answered = {r.prompt.id: r for r in system.fleet.as_completed(requests, config.rollout.max_concurrent)}
+    rollouts = list(answered.values())
+    scores = dict(zip(answered, system.rewards.score(rollouts), strict=True))
+    return [
+        _sample(system, question.prompt, answered.get(question.prompt.id), scores.get(question.prompt.id))
+        for question in questions
+    ]
+
+
+def _sample(system: System, prompt: VideoPrompt, rollout: Rollout | None, scores: list[Score] | None) -> EvalSample:
+    if rollout is None or not scores:
+        return EvalSample(prompt, "", None, problem=system.clips.quarantined.get(prompt.video, "no response"))
+    response = rollout.responses[0]
+    return EvalSample(prompt, response.text, scores[0], len(response.token_ids))

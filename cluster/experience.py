@@ -1,0 +1,189 @@
+"""The producing side of the loop: prompts in, scored groups out, never further ahead than the staleness bound allows.
+
+Groups are submitted in the order of the prompt stream and taken in that order, so that what a step trains on does not
+depend on which worker was fast.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from actors.fleet import collect
+from actors.rollout_fleet import SAMPLING, RolloutRequest
+from cluster.config import RunConfig
+from cluster.prompts import PromptStream
+from cluster.system import System
+from data.records import Rollout, SamplingSettings, TrainSample
+from data.schema import VideoPrompt
+from learner.objective import group_advantages
+from rewards import Score
+
+# Spreads the seeds of a run's prompts; a run's length stays far below it.
+SEED_STRIDE = 1_000_003
+
+
+@dataclass
+class Group:
+    """A prompt's responses with their scores and advantages.
+
+    Attributes:
+        clip: Object reference of the decoded clip.
+        staleness: Learner version minus the oldest behaviour version in the group, when it was taken.
+    """
+
+    rollout: Rollout
+    clip: Any
+    scores: list[Score]
+    advantages: list[float]
+    staleness: int
+
+    @property
+    def informative(self) -> bool:
+        """Whether the responses differ in reward; a group that does not has no gradient."""
+        return len({score.total for score in self.scores}) > 1
+
+    def samples(self) -> list[TrainSample]:
+        """Its rows for the learner."""
+        rollout = self.rollout
+        return [
+            TrainSample(
+                prompt=rollout.prompt,
+                prompt_token_ids=rollout.prompt_token_ids,
+                response_token_ids=response.token_ids,
+                clip=self.clip,
+                rollout_logprobs=response.logprobs,
+                advantage=advantage,
+            )
+            for response, advantage in zip(rollout.responses, self.advantages, strict=True)
+        ]
+
+
+@dataclass
+class Taken:
+    """What one step gets.
+
+    Attributes:
+        groups: In the order of the prompt stream.
+        skipped: Prompts passed over because of their clip.
+        seconds: Waiting time per stage: `decode`, `rollout`, `reward`.
+    """
+
+    groups: list[Group]
+    skipped: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A group on its way."""
+
+    prompt: VideoPrompt
+    clip: Any
+    rollout: Any
+
+
+class GroupProducer:
+    """Submits prompts to the rollout workers and hands out finished groups.
+
+    Capacity rule: with V weight versions trained, prompts for steps up to V + `max_staleness` may be under way, so no
+    group can be more than `max_staleness` versions old when its turn comes. A bound of 0 is strictly on-policy.
+
+    Attributes:
+        frontier: Stream position after the last group taken; where a resumed run goes on.
+    """
+
+    def __init__(self, config: RunConfig, system: System, stream: PromptStream, position: int = 0) -> None:
+        self._config, self._system, self._stream = config, system, stream
+        self._next = self.frontier = position
+        self._pending: deque[_Pending | None] = deque()
+        self._steps_submitted: int | None = None
+        self._decode_seconds = 0.0
+
+    def fill(self, steps_trained: int) -> None:
+        """Submit prompts up to the capacity, and start decoding the clips of those that come next."""
+        if self._steps_submitted is None:
+            self._steps_submitted = steps_trained
+        last = min(steps_trained + 1 + self._config.grpo.max_staleness, self._config.grpo.steps)
+        while self._steps_submitted < last:
+            self._submit(self._config.grpo.prompts_per_step)
+            self._steps_submitted += 1
+        ahead = self._config.data.prefetch * self._config.grpo.prompts_per_step
+        self._system.clips.prefetch(self._stream[self._next + i] for i in range(ahead))
+
+    def take(self, count: int) -> Taken:
+        """Wait for the next `count` groups, score them and compute advantages."""
+        pending, skipped = self._pop(count)
+        started = time.monotonic()
+        names = [f"the rollout worker of prompt {item.prompt.id}" for item in pending]
+        deadline = self._config.rollout.request_timeout_s
+        rollouts: list[Rollout] = collect([item.rollout for item in pending], names, SAMPLING, deadline)
+        sampled = time.monotonic()
+        scores = self._system.rewards.score(rollouts)
+        scored = time.monotonic()
+        groups = [
+            self._group(item, rollout, its) for item, rollout, its in zip(pending, rollouts, scores, strict=True)
+        ]
+        decode, self._decode_seconds = self._decode_seconds, 0.0
+        seconds = {"decode": decode, "rollout": sampled - started, "reward": scored - sampled}
+        return Taken(groups, skipped, seconds)
+
+    def _submit(self, count: int) -> None:
+        """Submit `count` prompts; those whose clip is quarantined are passed over and replaced by the next."""
+        started = time.monotonic()
+        fleet, submitted = self._system.fleet, 0
+        while submitted < count:
+            positions = range(self._next, self._next + count - submitted)
+            prompts = [self._stream[position] for position in positions]
+            for position, prompt, clip in zip(positions, prompts, self._system.clips.request(prompts), strict=True):
+                self._next = position + 1
+                if clip is None:
+                    self._pending.append(None)
+                    continue
+                request = RolloutRequest(
+                    prompt, self._system.encoder.prompt_text(prompt), clip, self._sampling(position)
+                )
+                self._pending.append(_Pending(prompt, clip, fleet.generate(request)))
+                submitted += 1
+        self._decode_seconds += time.monotonic() - started
+
+    def _pop(self, count: int) -> tuple[list[_Pending], int]:
+        found: list[_Pending] = []
+        skipped = 0
+        while len(found) < count:
+            item = self._pending.popleft()
+            self.frontier += 1
+            if item is None:
+                skipped += 1
+            else:
+                found.append(item)
+        return found, skipped
+
+    def _sampling(self, position: int) -> SamplingSettings:
+        rollout = self._config.rollout
+        return SamplingSettings(
+            group_size=rollout.group_size,
+            temperature=rollout.temperature,
+            max_tokens=rollout.max_response_tokens,
+            seed=self._config.run.seed * SEED_STRIDE + position,
+        )
+
+    def _group(self, item: _Pending, rollout: Rollout, scores: list[Score]) -> Group:
+        totals = torch.tensor([[score.total for score in scores]])
+        advantages = group_advantages(totals, self._config.grpo.normalise_std)[0].tolist()
+        oldest = min(version for response in rollout.responses for _, _, version in response.weight_versions)
+        return Group(rollout, item.clip, scores, advantages, self._system.version - oldest)
+
+
+def admit(groups: Sequence[Group], config: RunConfig) -> list[Group]:
+    """The groups worth an update: not too stale and, without a KL penalty, with a spread of rewards."""
+    return [
+        group
+        for group in groups
+        if group.staleness <= config.grpo.max_staleness and (group.informative or config.grpo.kl_coef > 0)
+    ]

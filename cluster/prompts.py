@@ -1,0 +1,161 @@
+"""The prompts of a run: synthetic ones rendered, or read from annotation files; and the order they are trained in."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+from cluster.config import SYNTHETIC, RunConfig
+from cluster.errors import RunFailure
+from cluster.progress import Progress
+from data.rendering import RENDERING_VERSION, render_scenes
+from data.sampling import SamplingContract
+from data.schema import Task, VideoPrompt, read_annotations, write_annotations
+from data.synthetic import HELD_OUT_SEED_START, Scene, make_scene
+
+CLIPS_PER_CALL = 32
+# Seeds of a run's training clips; those of different runs may overlap, held-out seeds lie above all of them.
+TRAINING_SEED_STRIDE = 100_003
+FIRST_TRAINING_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts for training and evaluation.
+
+    Attributes:
+        scenes: The scene of each synthetic training prompt by prompt id; what demonstrations are written from.
+    """
+
+    train: list[VideoPrompt]
+    held_out: list[VideoPrompt]
+    scenes: Mapping[str, Scene]
+
+
+class PromptStream:
+    """An endless, seeded shuffle of the training prompts: every epoch visits each once, in another order.
+
+    The prompt at a position depends on nothing but the seed and the position.
+    """
+
+    def __init__(self, prompts: Sequence[VideoPrompt], seed: int) -> None:
+        self._prompts = list(prompts)
+        self._seed = seed
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def __getitem__(self, position: int) -> VideoPrompt:
+        epoch, place = divmod(position, len(self._prompts))
+        if self._order[0] != epoch:
+            order = list(range(len(self._prompts)))
+            random.Random(f"{self._seed}/{epoch}").shuffle(order)
+            self._order = (epoch, order)
+        return self._prompts[self._order[1][place]]
+
+
+def contract_of(config: RunConfig) -> SamplingContract:
+    """The sampling contract that the run's `video` section describes."""
+    video = config.video
+    return SamplingContract(
+        fps=video.fps,
+        min_frames=video.min_frames,
+        max_frames=video.max_frames,
+        min_pixels=video.min_pixels,
+        max_pixels=video.max_pixels,
+        total_pixels=video.total_pixels,
+    )
+
+
+def prepare_prompts(config: RunConfig, progress: Progress) -> PromptSet:
+    """Read or render everything the run trains and is evaluated on.
+
+    Raises:
+        RunFailure: nothing usable is left of a dataset.
+    """
+    contract, tasks = contract_of(config), _wanted(config.data.tasks)
+    scenes: dict[str, Scene] = {}
+    if config.data.source == SYNTHETIC:
+        first = FIRST_TRAINING_SEED + config.run.seed * TRAINING_SEED_STRIDE % (HELD_OUT_SEED_START // 2)
+        counts = _shares(tasks, config.data.num_prompts or 0)
+        train, scenes = _synthesize(config, contract, counts, first, "train", progress)
+    else:
+        train = _read(config.data.source, tasks, progress)
+        random.Random(config.run.seed).shuffle(train)
+        train = train[: config.data.num_prompts]
+    if config.data.eval_source == SYNTHETIC:
+        counts = dict.fromkeys(tasks, config.data.eval_prompts_per_task)
+        held_out, _ = _synthesize(config, contract, counts, HELD_OUT_SEED_START, "held_out", progress)
+    else:
+        held_out = _first_of_each(
+            _read(config.data.eval_source, tasks, progress), config.data.eval_prompts_per_task
+        )
+    return PromptSet(train, held_out, scenes)
+
+
+def _wanted(tasks: Mapping[Task, float]) -> dict[Task, float]:
+    return {task: weight for task, weight in tasks.items() if weight > 0}
+
+
+def _shares(tasks: Mapping[Task, float], total: int) -> dict[Task, int]:
+    """`total` split by weight, at least one prompt for each task."""
+    whole = sum(tasks.values())
+    return {task: max(1, round(total * weight / whole)) for task, weight in tasks.items()}
+
+
+def _synthesize(
+    config: RunConfig,
+    contract: SamplingContract,
+    counts: Mapping[Task, int],
+    first_seed: int,
+    split: str,
+    progress: Progress,
+) -> tuple[list[VideoPrompt], dict[str, Scene]]:
+    """Render the clips that are not there yet, and write their annotations beside them."""
+    folder = (Path(config.run.output_dir) / f"clips-v{RENDERING_VERSION}" / split).absolute()
+    seeds = [(task, first_seed + 4 * i + list(Task).index(task)) for task, n in counts.items() for i in range(n)]
+    pairs = [make_scene(task, seed, contract) for task, seed in seeds]
+    _render([(scene, folder / prompt.video) for scene, prompt in pairs], f"{split} clips", progress)
+    write_annotations(config.run_dir / f"prompts_{split}.jsonl", [_with_path(p, folder) for _, p in pairs])
+    return [_with_path(p, folder) for _, p in pairs], {prompt.id: scene for scene, prompt in pairs}
+
+
+def _render(work: list[tuple[Scene, Path]], what: str, progress: Progress) -> None:
+    missing = [(scene, path) for scene, path in work if not path.exists()]
+    progress.stage(f"rendering {what}", total=len(missing))
+    if not missing:
+        return
+    parts = [missing[start : start + CLIPS_PER_CALL] for start in range(0, len(missing), CLIPS_PER_CALL)]
+    # Spawned, not forked: Ray's threads may already run in this process.
+    workers = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        done = 0
+        for written in pool.map(render_scenes, parts):
+            done += written
+            progress.advance(done)
+
+
+def _read(source: str, tasks: Mapping[Task, float], progress: Progress) -> list[VideoPrompt]:
+    prompts, problems = read_annotations(source)
+    for problem in problems[:5]:
+        progress.warn(f"skipped {problem}")
+    if len(problems) > 5:
+        progress.warn(f"skipped {len(problems)} lines of {source} in all")
+    wanted = [prompt for prompt in prompts if prompt.task in tasks]
+    if not wanted:
+        raise RunFailure(f"{source}: no usable prompt of {', '.join(tasks)} is left")
+    return wanted
+
+
+def _first_of_each(prompts: Sequence[VideoPrompt], per_task: int) -> list[VideoPrompt]:
+    kept: list[VideoPrompt] = []
+    for task in Task:
+        kept += [prompt for prompt in prompts if prompt.task is task][:per_task]
+    return kept
+
+
+def _with_path(prompt: VideoPrompt, folder: Path) -> VideoPrompt:
+    return replace(prompt, video=str(folder / prompt.video))

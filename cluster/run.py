@@ -1,0 +1,203 @@
+"""One run from start to end: prompts, actors, cold start, evaluation, GRPO, evaluation, results and report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from cluster import training_loop
+from cluster.cold_start import COLD_START_POLICY, cold_start
+from cluster.config import TINY, RunConfig
+from cluster.errors import RunFailure
+from cluster.eval_records import eval_path, read_eval_samples
+from cluster.evaluation import evaluate
+from cluster.metric_sinks import RayMetricsSink, Sink, WandbSink
+from cluster.metrics import Stage
+from cluster.progress import Progress, make_progress
+from cluster.prompts import PromptSet, PromptStream, contract_of, prepare_prompts
+from cluster.ray_session import ray_session
+from cluster.report import write_report
+from cluster.result_tables import rich_table
+from cluster.results import RESULTS_FILE, compute_results, read_results, write_results
+from cluster.run_facts import RunFacts, command_line, installed_versions, machine, read_facts, write_facts
+from cluster.run_log import RunLog
+from cluster.system import System, learner_settings
+from cluster.training_loop import Frontier
+from data.schema import VideoPrompt
+from rewards import constant_baseline
+
+CONFIG_FILE = "config.yaml"
+TINY_POLICY = "tiny_policy"
+POLICY = "policy"
+PERCENT = 100.0
+
+
+def run(config: RunConfig, resume: bool = False) -> None:
+    """Carry out a run; everything it leaves is in `config.run_dir`.
+
+    Args:
+        resume: Go on from what the run's folder holds: the cold start's policy and the newest checkpoint.
+
+    Raises:
+        ActorFailure, UserError: the run could not go on.
+    """
+    began, started = time.monotonic(), datetime.now().astimezone()
+    frontier = _claim(config, resume)
+    with ExitStack() as stack:
+        progress = stack.enter_context(make_progress(config.run.name))
+        prompts = prepare_prompts(config, progress)
+        progress.constants(_constants(prompts.held_out, config))
+        with progress.waiting("starting Ray"):
+            stack.enter_context(ray_session(config))
+        log = stack.enter_context(_run_log(config, frontier, progress))
+        try:
+            _stages(config, stack, prompts, log, progress, frontier)
+        finally:
+            _write_facts(config, started, time.monotonic() - began, progress)
+    _show_outcome(config)
+
+
+def _stages(
+    config: RunConfig,
+    stack: ExitStack,
+    prompts: PromptSet,
+    log: RunLog,
+    progress: Progress,
+    frontier: Frontier | None,
+) -> None:
+    """Cold start, evaluation, GRPO, evaluation; what a resumed run has behind it is not done again."""
+    warm_policy = config.run_dir / COLD_START_POLICY
+    model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
+    system = System(config, progress, model_path)
+    stack.callback(system.shutdown)
+    if config.has_cold_start and model_path != warm_policy:
+        model_path = cold_start(config, system, prompts, log, progress, model_path)
+    if config.run.algorithm == "sft":
+        evaluate(config, system, prompts.held_out, "cold_start", progress)
+        return
+    settings = learner_settings(
+        config, config.grpo.steps, config.learner.learning_rate, config.grpo.kl_coef
+    )
+    system.start_learner(model_path, settings)
+    frontier = training_loop.load(config, system, progress) if frontier else Frontier(version=system.version)
+    system.version = frontier.version
+    system.connect()
+    if not eval_path(config.run_dir, "cold_start").exists():
+        evaluate(config, system, prompts.held_out, "cold_start", progress)
+    stream = PromptStream(prompts.train, config.run.seed)
+    training_loop.train(config, system, stream, log, progress, frontier)
+    evaluate(config, system, prompts.held_out, "grpo", progress)
+    system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
+    _write_results(config)
+
+
+def _claim(config: RunConfig, resume: bool) -> Frontier | None:
+    """Make the run's folder ours: empty for a new run, as it was left for a resumed one.
+
+    Returns:
+        Where a resumed run stands; None for a new one.
+
+    Raises:
+        RunFailure: there is nothing to resume.
+    """
+    folder = config.run_dir
+    if not resume:
+        _set_aside(folder)
+        folder.mkdir(parents=True)
+        fields = config.model_dump(mode="json")
+        (folder / CONFIG_FILE).write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
+        return None
+    if not (folder / CONFIG_FILE).exists():
+        raise RunFailure(f"{folder} holds no run to resume; start it without --resume.")
+    return training_loop.last_frontier(config)
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep what an earlier run of this name left: its folder gets the next free number."""
+    if not folder.exists():
+        return
+    number = next(n for n in count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
+    folder.rename(folder.with_name(f"{folder.name}.{number}"))
+    print(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}", flush=True)
+
+
+def _initial_policy(config: RunConfig) -> Path | str:
+    """The policy that the run starts from, built if it is the tiny one."""
+    if config.model.path != TINY:
+        return config.model.path
+    from learner.tiny_policy import build_tiny_policy
+
+    return build_tiny_policy((config.run_dir / TINY_POLICY).absolute(), config.run.seed, contract_of(config))
+
+
+def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:
+    """The constant answer's score on the held-out prompts of each task, in percent."""
+    by_task: dict[str, list[VideoPrompt]] = {}
+    for prompt in held_out:
+        by_task.setdefault(str(prompt.task), []).append(prompt)
+    return {
+        task: PERCENT * constant_baseline(task, [(p.target, p.duration) for p in its], config.reward.mode).mean
+        for task, its in by_task.items()
+    }
+
+
+@contextmanager
+def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -> Iterator[RunLog]:
+    sinks: list[Sink] = []
+    if config.logging.ray_metrics:
+        sinks.append(RayMetricsSink(config.run.name))
+    if config.logging.wandb_mode != "disabled":
+        sinks.append(
+            WandbSink(
+                mode=config.logging.wandb_mode,
+                project=config.logging.wandb_project,
+                run_name=config.run.name,
+                run_dir=config.run_dir,
+                config=config.model_dump(mode="json"),
+            )
+        )
+    warm = frontier is not None and (config.run_dir / COLD_START_POLICY).is_dir()
+    stage = Stage.GRPO if warm or not config.has_cold_start else Stage.COLD_START
+    log = RunLog(config.run_dir, sinks, progress.warn, stage, frontier.step if frontier else 0)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def _write_results(config: RunConfig) -> None:
+    before, after = (read_eval_samples(config.run_dir, stage) for stage in ("cold_start", "grpo"))
+    write_results(config.run_dir, compute_results(before, after, config.reward.mode))
+
+
+def _write_facts(config: RunConfig, started: datetime, seconds: float, progress: Progress) -> None:
+    earlier = read_facts(config.run_dir)
+    facts = RunFacts(
+        name=config.run.name,
+        algorithm=config.run.algorithm,
+        model=config.model.path,
+        seed=config.run.seed,
+        steps=training_loop.last_frontier(config).step,
+        started=earlier.started if earlier else started.isoformat(timespec="seconds"),
+        seconds=seconds + (earlier.seconds if earlier else 0.0),
+        command=command_line(),
+        machine=machine(),
+        versions=installed_versions(),
+        warnings=list(progress.state.warnings),
+    )
+    write_facts(config.run_dir, facts)
+
+
+def _show_outcome(config: RunConfig) -> None:
+    """The result table and where the report lies."""
+    console = Console()
+    if (config.run_dir / RESULTS_FILE).exists():
+        console.print(rich_table(read_results(config.run_dir)))
+    console.print(f"report: {write_report(config.run_dir)}", soft_wrap=True, highlight=False)

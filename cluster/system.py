@@ -1,0 +1,242 @@
+"""The actors of a run, started together and ended together: loaders, rollout workers, reward workers, learner ranks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.clip_pool import ClipPool
+from actors.engine import EngineSettings
+from actors.fleet import collect, stop
+from actors.reward_worker import RewardWorker
+from actors.rollout_fleet import FleetSettings, RolloutFleet
+from actors.video_loader import VideoLoader
+from cluster.config import RunConfig
+from cluster.placement import threads
+from cluster.progress import Progress
+from cluster.prompts import contract_of
+from data.encoding import VideoEncoder
+from data.records import Rollout
+from learner.group import LearnerGroup
+from learner.settings import LearnerSettings
+from learner.weight_transport import TransferSettings
+from rewards import Score
+
+GIB = 2**30
+STOP_SECONDS = 5.0
+
+
+class RewardPool:
+    """The reward workers."""
+
+    def __init__(self, config: RunConfig) -> None:
+        options = {"num_cpus": config.reward.cpus_per_worker}
+        custom = {str(task): path for task, path in config.reward.custom.items()}
+        self._workers = {
+            f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(config.reward.mode, custom)
+            for index in range(config.reward.num_workers)
+        }
+        self._thinking = config.data.thinking
+        self._timeout_s = config.reward.timeout_s
+
+    def score(self, rollouts: Sequence[Rollout]) -> list[list[Score]]:
+        """The scores of each rollout's responses, in order.
+
+        Raises:
+            ActorFailure: a worker died or took too long.
+        """
+        names, handles = list(self._workers), list(self._workers.values())
+        count = len(handles)
+        refs = [
+            handle.score.remote([item for rollout in rollouts[index::count] for item in self._items(rollout)])
+            for index, handle in enumerate(handles)
+        ]
+        answers = collect(refs, names, "scoring responses", self._timeout_s)
+        queues = [iter(answer) for answer in answers]
+        return [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
+
+    def failures(self) -> int:
+        """Responses whose custom reward function failed, since the start."""
+        refs = [worker.failures.remote() for worker in self._workers.values()]
+        counts = collect(refs, list(self._workers), "reporting failures", self._timeout_s)
+        return sum(chain.from_iterable(count.values() for count in counts))
+
+    def shutdown(self) -> None:
+        """End the workers."""
+        stop(self._workers, STOP_SECONDS)
+        self._workers = {}
+
+    def _items(self, rollout: Rollout) -> list[tuple[Any, Any, bool]]:
+        return [(rollout.prompt, response, self._thinking) for response in rollout.responses]
+
+
+class System:
+    """What the stages of a run work with.
+
+    Attributes:
+        encoder: The driver's own, for texts and tokens; it never sees pixels.
+        clips, rewards: The loaders' and the reward workers' driver sides.
+        version: Weight version that the rollout workers serve.
+        connected: Whether learner and rollout workers share a transfer group.
+    """
+
+    def __init__(self, config: RunConfig, progress: Progress, model_path: Path | str, version: int = 0) -> None:
+        """Start loaders, reward workers and, in the background, the rollout workers on `model_path`."""
+        self.version = version
+        self.connected = False
+        self._config, self._progress = config, progress
+        self._contract = contract_of(config)
+        self._learner: LearnerGroup | None = None
+        self._loaders: dict[str, Any] = {}
+        self._fleet: RolloutFleet | None = None
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="rollout-start")
+        self._starting: Future[RolloutFleet] = self._starter.submit(
+            RolloutFleet.start, self._engine_settings(model_path), self._fleet_settings(), version
+        )
+        self.encoder = VideoEncoder(model_path, self._contract, config.data.thinking)
+        self.clips = self._start_loaders()
+        self.rewards = RewardPool(config)
+
+    @property
+    def fleet(self) -> RolloutFleet:
+        """The rollout workers; waits for their start."""
+        if self._fleet is None:
+            count = self._config.rollout.num_workers
+            with self._progress.waiting(f"starting {count} rollout worker{'s'[: count > 1]} (vLLM)"):
+                self._fleet = self._starting.result()
+        return self._fleet
+
+    @property
+    def learner(self) -> LearnerGroup:
+        """The learner ranks."""
+        if self._learner is None:
+            raise RuntimeError("no learner: start_learner() comes first")
+        return self._learner
+
+    def start_learner(self, model_path: Path | str, settings: LearnerSettings) -> LearnerGroup:
+        """Start learner ranks on a model, in place of those there may be."""
+        if self._learner is not None:
+            self._learner.stop()
+        self.connected = False
+        section = self._config.learner
+        options = {"num_cpus": section.cpus_per_worker, "num_gpus": section.gpus_per_worker}
+        self._learner = LearnerGroup(
+            replace(settings, banned_token_ids=tuple(self.encoder.banned_token_ids)),
+            str(model_path),
+            functools.partial(VideoEncoder, str(model_path), self._contract, self._config.data.thinking),
+            [options] * section.num_workers,
+            section.step_timeout_s,
+        )
+        count = section.num_workers
+        with self._progress.waiting(f"starting {count} learner rank{'s'[: count > 1]} (DeepSpeed)"):
+            self._learner.start()
+        return self._learner
+
+    def connect(self) -> float:
+        """Join learner and rollout workers, and bring the workers to the learner's weights.
+
+        The first transfer is verified: both sides digest every parameter. Returns the seconds it took.
+        """
+        sync = self._config.sync
+        transfer = TransferSettings(
+            backend=self._config.sync_backend,
+            bucket_bytes=sync.bucket_mib << 20,
+            timeout_s=sync.timeout_s,
+            ranks_per_worker=self._config.rollout.tensor_parallel_size,
+        )
+        workers = self.fleet.workers
+        with self._progress.waiting("first weight sync, checksums compared"):
+            self.learner.init_weight_transfer(workers, transfer)
+            seconds = self.learner.send_weights(self.version)
+        self.connected = True
+        return seconds
+
+    def sync(self, version: int) -> float:
+        """Put the learner's weights into service as `version`; returns the seconds it took."""
+        seconds = self.learner.send_weights(version)
+        self.version = version
+        return seconds
+
+    def shutdown(self) -> None:
+        """End every actor. May be called in any state."""
+        self._starter.shutdown(wait=False, cancel_futures=True)
+        if self._fleet is None and self._starting.done() and not self._starting.exception():
+            self._fleet = self._starting.result()
+        if self._learner is not None:
+            self._learner.stop()
+        if self._fleet is not None:
+            self._fleet.shutdown()
+        self.rewards.shutdown()
+        stop(self._loaders, STOP_SECONDS)
+
+    def _start_loaders(self) -> ClipPool:
+        section = self._config.data
+        options = {"num_cpus": section.cpus_per_loader}
+        self._loaders = {
+            f"loader-{index}": ray.remote(VideoLoader)
+            .options(**options)
+            .remote(self._contract, section.decode_timeout_s)
+            for index in range(section.num_loaders)
+        }
+        return ClipPool(self._loaders, int(section.cache_gib * GIB), section.decode_timeout_s)
+
+    def _engine_settings(self, model_path: Path | str) -> EngineSettings:
+        section = self._config.rollout
+        return EngineSettings(
+            model_path=str(model_path),
+            weight_transfer=self._config.sync_backend,
+            dtype=self._config.model.dtype,
+            use_gpu=section.gpus_per_worker > 0,
+            tensor_parallel_size=section.tensor_parallel_size,
+            max_model_len=self._config.max_model_tokens,
+            max_num_seqs=section.max_concurrent,
+            gpu_memory_utilization=section.gpu_memory_utilization,
+            kv_cache_gib=section.kv_cache_gib,
+            threads=threads(section),
+        )
+
+    def _fleet_settings(self) -> FleetSettings:
+        section = self._config.rollout
+        return FleetSettings(
+            num_workers=section.num_workers,
+            cpus_per_worker=section.cpus_per_worker,
+            gpus_per_worker=section.gpus_per_worker,
+            start_timeout_s=section.start_timeout_s,
+            request_timeout_s=section.request_timeout_s,
+        )
+
+
+def learner_settings(config: RunConfig, total_steps: int, learning_rate: float, kl_coef: float) -> LearnerSettings:
+    """The learner's settings for one stage of a run."""
+    section, grpo = config.learner, config.grpo
+    return LearnerSettings(
+        zero_stage=section.zero_stage,
+        dtype=config.model.dtype,
+        learning_rate=learning_rate,
+        warmup_steps=section.warmup_steps,
+        total_steps=total_steps,
+        schedule=section.learning_rate_schedule,
+        weight_decay=section.weight_decay,
+        betas=section.adam_betas,
+        max_grad_norm=section.max_grad_norm,
+        micro_batch_tokens=section.micro_batch_tokens,
+        gradient_checkpointing=section.gradient_checkpointing,
+        offload_optimizer=section.offload_optimizer,
+        freeze_vision=section.freeze_vision,
+        kl_coef=kl_coef,
+        clip_low=grpo.clip_low,
+        clip_high=grpo.clip_high,
+        importance_cap=grpo.importance_cap,
+        token_average=grpo.loss_aggregation,
+        temperature=config.rollout.temperature,
+        seed=config.run.seed,
+        cpu_threads=threads(section),
+        timeout=section.step_timeout_s,
+    )

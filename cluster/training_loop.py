@@ -1,0 +1,105 @@
+"""The GRPO loop. It reads like the way of a prompt: fill, take, admit, learn, sync, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster.config import RunConfig
+from cluster.errors import RunFailure
+from cluster.experience import Group, GroupProducer, admit
+from cluster.progress import Progress
+from cluster.prompts import PromptStream
+from cluster.run_log import RunLog
+from cluster.step_records import sample_records, step_record
+from cluster.system import System
+from learner.checkpoint import newest_complete, read_client_state
+from learner.report import StepReport
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Where training stands: what a checkpoint stores beside the learner's state.
+
+    Attributes:
+        step: Optimizer steps of GRPO taken.
+        position: Position in the prompt stream.
+        version: Weight version of the learner.
+    """
+
+    step: int = 0
+    position: int = 0
+    version: int = 0
+
+
+def train(
+    config: RunConfig, system: System, stream: PromptStream, log: RunLog, progress: Progress, start: Frontier
+) -> None:
+    """Run GRPO from `start` to the configured number of steps.
+
+    Raises:
+        RunFailure: rollout and learner disagree on log-probabilities.
+        ActorFailure: an actor died or did not answer.
+    """
+    progress.stage("GRPO", total=config.grpo.steps, done=start.step)
+    producer = GroupProducer(config, system, stream, start.position)
+    for step in range(start.step + 1, config.grpo.steps + 1):
+        began = time.monotonic()
+        producer.fill(steps_trained=step - 1)
+        taken = producer.take(config.grpo.prompts_per_step)
+        admitted = admit(taken.groups, config)
+        report = learn(system, admitted, config)
+        # With groups of later steps under way the next ones are submitted before this sync pauses sampling.
+        sync_seconds = system.sync(system.version + 1)
+        record = step_record(step, system, taken, admitted, report, sync_seconds, time.monotonic() - began)
+        log.step(record)
+        log.samples(sample_records(step, taken.groups))
+        progress.step(record)
+        check_mismatch(step, report, config)
+        if step % config.checkpoint.every_steps == 0 or step == config.grpo.steps:
+            save(config, system, Frontier(step, producer.frontier, system.version))
+
+
+def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepReport | None:
+    """One optimizer step on the admitted groups; None when there are too few to share among the ranks."""
+    samples = [sample for group in groups for sample in group.samples()]
+    if len(groups) < config.learner.num_workers:
+        return None
+    return system.learner.step(samples, "grpo")
+
+
+def check_mismatch(step: int, report: StepReport | None, config: RunConfig) -> None:
+    """Stop a run whose two engines do not compute the same policy.
+
+    Raises:
+        RunFailure: the mean of exp|logp_rollout - logp_learner| is beyond the bound.
+    """
+    if report is not None and report.mismatch > config.grpo.mismatch_bound:
+        raise RunFailure(
+            f"Step {step}: rollout and learner disagree: mean exp|logp_rollout - logp_learner| is "
+            f"{report.mismatch:.4f}, the bound (grpo.mismatch_bound) is {config.grpo.mismatch_bound}. They see different "
+            "prompts, positions or weights; whatever the reward curve shows since then is not to be trusted."
+        )
+
+
+def save(config: RunConfig, system: System, frontier: Frontier) -> None:
+    """Write a checkpoint to resume from."""
+    folder = str((config.run_dir / CHECKPOINTS).absolute())
+    system.learner.save_checkpoint(folder, vars(frontier), config.checkpoint.keep)
+
+
+def load(config: RunConfig, system: System, progress: Progress) -> Frontier:
+    """Bring the learner to the newest complete checkpoint; the beginning where there is none."""
+    state, problems = system.learner.load_checkpoint(str((config.run_dir / CHECKPOINTS).absolute()))
+    for problem in problems:
+        progress.warn(problem)
+    return Frontier(**state) if state else Frontier(version=system.version)
+
+
+def last_frontier(config: RunConfig) -> Frontier:
+    """Where the newest complete checkpoint of a run stands, read without a learner."""
+    newest, _ = newest_complete(config.run_dir / CHECKPOINTS)
+    return Frontier(**read_client_state(newest)) if newest else Frontier()
