@@ -162,7 +162,7 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
         yield Problem(
             ("data.num_prompts", "data.source"), "synthetic prompts have no end; say how many to render"
         )
-    if data.source != SYNTHETIC and Path(data.source).absolute() == Path(data.eval_source).absolute():
+    if data.source != SYNTHETIC and Path(data.source).resolve() == Path(data.eval_source).resolve():
         yield Problem(
             ("data.source", "data.eval_source"),
             "held-out prompts must not be the training prompts; give two files",

@@ -24,7 +24,7 @@ python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.
 - **Overrides.** `section.field=value` wins over the files. The value is YAML: `ray.address=null`,
   `learner.adam_betas='[0.9, 0.95]'`, `data.tasks='{{tracking: 1}}'`. `data.tasks.tracking=2` sets one entry.
 - **Mistakes.** An unknown key, a wrong type, values that contradict each other, a missing model or dataset,
-  more GPUs than there are: one message tells all, with file, line and what is allowed, before anything starts.
+  more GPUs than there are: one message names all, each with its place, before anything is started.
 - **`--dry-run`** prints the resolved configuration, what each actor reserves, and the memory plan; it needs
   no Ray, GPU, model or dataset. **`--resume`** goes on from the last checkpoint of the run.
 - **Scalars** are YAML 1.2: `1e-6` is a number, and only `true` and `false` are booleans.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from actors.custom_reward import CustomRewardError, load_custom_reward
 from cluster.config import SYNTHETIC, TINY, RunConfig
 from cluster.config_problems import Problem
-from cluster.model_geometry import find_geometry
+from cluster.model_geometry import CONFIG_FILE, find_geometry, read_model_config
 from data.schema import VideoPrompt, read_annotations
 
 MODEL_TYPE = "qwen2_5_vl"
@@ -47,14 +46,18 @@ def _model(path: str, ask_hub: bool) -> Iterator[Problem]:
 
 
 def _model_folder(folder: Path) -> Iterator[Problem]:
-    config = folder / "config.json"
-    if not config.is_file():
-        yield Problem(("model.path",), "the folder holds no config.json; a Hugging Face checkpoint has one")
-        return
-    kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-    if kind != MODEL_TYPE:
+    if not (folder / CONFIG_FILE).is_file():
         yield Problem(
-            ("model.path",), f"config.json says model_type {kind!r}; only {MODEL_TYPE!r} is trained"
+            ("model.path",), f"the folder holds no {CONFIG_FILE}; a Hugging Face checkpoint has one"
+        )
+        return
+    config = read_model_config(folder)
+    if config is None:
+        yield Problem(("model.path",), f"its {CONFIG_FILE} is not JSON")
+    elif config.get("model_type") != MODEL_TYPE:
+        kind = config.get("model_type")
+        yield Problem(
+            ("model.path",), f"{CONFIG_FILE} says model_type {kind!r}; only {MODEL_TYPE!r} is trained"
         )
     if not list(folder.glob("*.safetensors")):
         yield Problem(("model.path",), "the folder holds no weights (*.safetensors)")
@@ -63,7 +66,7 @@ def _model_folder(folder: Path) -> Iterator[Problem]:
 def _hub_model(path: str, ask_hub: bool) -> Iterator[Problem]:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(path, "config.json"), str):
+    if isinstance(try_to_load_from_cache(path, CONFIG_FILE), str):
         return
     if not ask_hub:
         yield Problem(("model.path",), "not on this machine yet; a real start downloads it from the Hub")

@@ -102,14 +102,10 @@ def nearest(key: str) -> str | None:
     keys = list(all_fields())
     if section in all_fields():
         return _closest(key, [f"{section}.{name}" for name in all_fields()[section].names])
-    own = [k for k in keys if section and k.startswith(f"{section}.")]
+    own = [k for k in keys if k.startswith(f"{section}.")]
     same_name = [k for k in keys if k.rpartition(".")[2] == field]
-    return (
-        _closest(key, own, 0.75)
-        or _closest(key, same_name, 0.0)
-        or _closest(key, keys)
-        or _closest(key, list(sections()))
-    )
+    found = _closest(key, own, 0.75) or _closest(key, same_name, 0.0) or _closest(key, keys)
+    return found or (None if own else _closest(key, list(sections())))
 
 
 def choices(key: str) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 from cluster.config import TINY
 
+CONFIG_FILE = "config.json"
+
 _TOWER = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "patch_size": 14}
 _LARGE_TOWER = _TOWER | {"intermediate_size": 3456}
 
@@ -89,11 +91,19 @@ def find_geometry(path: str) -> ModelGeometry | None:
     """
     if path == TINY:
         return geometry(_TINY)
-    config = Path(path) / "config.json"
-    if not config.is_file():
-        size = re.search(r"qwen2\.5-vl-(\d+b)\b", path.lower())
-        return geometry(_BY_SIZE[size[1]]) if size and size[1] in _BY_SIZE else _cached(path)
-    return geometry(json.loads(config.read_text(encoding="utf-8")))
+    if Path(path).is_dir():
+        return geometry(read_model_config(Path(path)) or {})
+    size = re.search(r"qwen2\.5-vl-(\d+b)\b", path.lower())
+    return geometry(_BY_SIZE[size[1]]) if size and size[1] in _BY_SIZE else _cached(path)
+
+
+def read_model_config(folder: Path) -> dict[str, Any] | None:
+    """A checkpoint's configuration; None where there is none or it is not a JSON object."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config if isinstance(config, dict) else None
 
 
 def geometry(config: Mapping[str, Any]) -> ModelGeometry | None:
@@ -151,7 +161,7 @@ def _cached(path: str) -> ModelGeometry | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(path, "config.json")
+        config = try_to_load_from_cache(path, CONFIG_FILE)
     except HFValidationError:
         return None
-    return geometry(json.loads(Path(config).read_text(encoding="utf-8"))) if isinstance(config, str) else None
+    return geometry(read_model_config(Path(config).parent) or {}) if isinstance(config, str) else None

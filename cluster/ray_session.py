@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 
 from cluster.config import RunConfig
 from cluster.config_problems import Problem
@@ -22,6 +24,7 @@ from cluster.placement import placement, shortages
 PROJECT = Path(__file__).resolve().parent.parent
 # Set by `ray job submit`, whose own runtime environment already carries the project.
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+KNOCK_SECONDS = 10.0
 
 
 class ClusterTooSmall(ConfigError):
@@ -108,13 +111,11 @@ def _connect(config: RunConfig) -> None:
     options: dict[str, Any] = {"address": address}
     if address is None:
         # The dashboard's agent is what serves the metrics endpoint.
-        options = {
-            "address": "local",
-            "num_cpus": config.ray.num_cpus,
-            "include_dashboard": config.logging.ray_metrics,
-        }
+        options = {"address": "local", "include_dashboard": config.logging.ray_metrics}
+        options["num_cpus"] = config.ray.num_cpus
     with _sigterm_kept():
         try:
+            _knock(address)
             ray.init(
                 **options,
                 runtime_env={"env_vars": _free_of(worker_environment(config))},
@@ -122,9 +123,25 @@ def _connect(config: RunConfig) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             where = f"join Ray at {address}" if address else "start Ray on this machine"
             raise RunFailure(f"Could not {where}: {error}") from error
+
+
+def _knock(address: str | None) -> None:
+    """Make sure that something listens at the address of a cluster: Ray itself would try for many minutes.
+
+    Raises:
+        OSError: nobody answers.
+        ValueError: the address is not one of a cluster.
+    """
+    if address is None:
+        return
+    host, _, port = (canonicalize_bootstrap_address(address) or "").rpartition(":")
+    if "/" in host or (host and not port.isdigit()):
+        raise ValueError("a cluster's address is host:port or auto")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def _free_of(variables: Mapping[str, str]) -> dict[str, str]:

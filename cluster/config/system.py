@@ -21,7 +21,7 @@ class LoggingSection(Section):
     """Where the scalars of `metrics.jsonl` go besides."""
 
     wandb_mode: Literal["offline", "online", "disabled"] = described("offline", "How wandb records the run.")
-    wandb_project: str = described("zoetrope", "wandb project.", min_length=1)
+    wandb_project: str = described("zoetrope", "wandb project that runs are filed under.", min_length=1)
     ray_metrics: bool = described(True, "Publish the scalars on Ray's metrics endpoint.")
 
 

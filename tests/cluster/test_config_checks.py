@@ -1,0 +1,167 @@
+"""Values that are each allowed and cannot be run together are found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.config import RunConfig
+from cluster.config_checks import contradictions, most_video_tokens
+from data.sampling import SamplingContract
+
+
+def config(**sections: dict[str, Any]) -> RunConfig:
+    return RunConfig.model_validate(sections)
+
+
+ON_GPUS = {"gpus_per_worker": 1.0}
+
+CASES = {
+    "G of 1": ({"rollout": {"group_size": 1}}, "rollout.group_size", "at least 2"),
+    "batch not divisible": (
+        {"grpo": {"prompts_per_step": 3}, "rollout": {"group_size": 3}, "learner": {"num_workers": 2}},
+        "learner.num_workers",
+        "9 responses per step cannot be shared evenly by 2 learner ranks",
+    ),
+    "cold start not divisible": (
+        {"cold_start": {"batch_size": 33}, "learner": {"num_workers": 2}},
+        "cold_start.batch_size",
+        "33 samples",
+    ),
+    "micro-batch too short": (
+        {"learner": {"micro_batch_tokens": 3583}},
+        "learner.micro_batch_tokens",
+        "3584 tokens",
+    ),
+    "clip longer than prompt": (
+        {"rollout": {"max_prompt_tokens": 2000}},
+        "rollout.max_prompt_tokens",
+        "allow at least",
+    ),
+    "frames": ({"video": {"min_frames": 66}}, "video.min_frames", "more than the most"),
+    "pixels": (
+        {"video": {"min_pixels": 300_000, "max_frames": 4}},
+        "video.min_pixels",
+        "larger than the largest",
+    ),
+    "clip bounds": ({"grpo": {"clip_low": 0.3}}, "grpo.clip_low", "clip_high >= clip_low"),
+    "betas": ({"learner": {"adam_betas": (0.9, 1.0)}}, "learner.adam_betas", "below 1"),
+    "warm-up": (
+        {"learner": {"warmup_steps": 5}, "grpo": {"steps": 5}},
+        "learner.warmup_steps",
+        "end before the run",
+    ),
+    "tensor parallel without its GPUs": (
+        {"rollout": {"tensor_parallel_size": 2, "gpus_per_worker": 1.0}},
+        "rollout.tensor_parallel_size",
+        "gpus_per_worker must be 2",
+    ),
+    "GPUs without tensor parallel": (
+        {"rollout": {"gpus_per_worker": 2.0}},
+        "rollout.gpus_per_worker",
+        "must be 1",
+    ),
+    "half of tensor-parallel GPUs": (
+        {"rollout": {"tensor_parallel_size": 2, "gpus_per_worker": 0.5, "gpu_memory_utilization": 0.5}},
+        "rollout.gpus_per_worker",
+        "must be 2",
+    ),
+    "memory of a shared GPU": (
+        {"rollout": {"gpus_per_worker": 0.4}},
+        "rollout.gpu_memory_utilization",
+        "shares a GPU",
+    ),
+    "two ranks on one GPU": (
+        {"learner": {"gpus_per_worker": 0.5, "num_workers": 2}},
+        "learner.gpus_per_worker",
+        "refuses two",
+    ),
+    "offload without ZeRO": (
+        {"learner": {"offload_optimizer": True, "zero_stage": 0, **ON_GPUS}},
+        "learner.zero_stage",
+        "from ZeRO stage 1",
+    ),
+    "offload without GPU": (
+        {"learner": {"offload_optimizer": True}},
+        "learner.offload_optimizer",
+        "nothing to offload",
+    ),
+    "nccl without learner GPUs": (
+        {"sync": {"backend": "nccl"}, "rollout": ON_GPUS},
+        "learner.gpus_per_worker",
+        "use gloo or auto",
+    ),
+    "nccl on a shared GPU": (
+        {
+            "sync": {"backend": "nccl"},
+            "rollout": {"gpus_per_worker": 0.4, "gpu_memory_utilization": 0.4},
+            "learner": ON_GPUS,
+        },
+        "rollout.gpus_per_worker",
+        "refuses two processes on one GPU",
+    ),
+    "no task": ({"data": {"tasks": {}}}, "data.tasks", "at least one of them above 0"),
+    "tasks of weight 0": ({"data": {"tasks": {"tracking": 0.0}}}, "data.tasks", "at least one"),
+    "a task of negative weight": (
+        {"data": {"tasks": {"tracking": -1.0, "grounded_qa": 1.0}}},
+        "data.tasks",
+        "0 or more",
+    ),
+    "endless synthetic prompts": ({"data": {"num_prompts": None}}, "data.num_prompts", "have no end"),
+    "held-out is training": (
+        {"data": {"source": "a/../b.jsonl", "eval_source": "./b.jsonl"}},
+        "data.eval_source",
+        "must not be the training prompts",
+    ),
+    "CPUs of a cluster": ({"ray": {"address": "auto", "num_cpus": 2}}, "ray.num_cpus", "its own"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_found_once_and_alone(name: str) -> None:
+    sections, key, text = CASES[name]
+    # Python values, not JSON: tasks are given as text, which the strict mode of Python input refuses.
+    problems = list(contradictions(RunConfig.model_validate(sections, strict=False)))
+    assert len(problems) == 1, problems
+    assert key in problems[0].keys
+    assert text in problems[0].message
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"rollout": {"group_size": 1}, "run": {"algorithm": "sft"}},
+        {"grpo": {"prompts_per_step": 3}, "rollout": {"group_size": 4}, "learner": {"num_workers": 2}},
+        {"cold_start": {"batch_size": 33}, "learner": {"num_workers": 2}, "model": {"path": "a/b"}},
+        {"rollout": {"tensor_parallel_size": 2, "gpus_per_worker": 2.0}},
+        {"rollout": {"tensor_parallel_size": 2}},
+        {"rollout": {"gpus_per_worker": 0.5, "gpu_memory_utilization": 0.5}},
+        {"sync": {"backend": "nccl"}, "rollout": ON_GPUS, "learner": ON_GPUS},
+        {"data": {"source": "a.jsonl"}},
+        {"data": {"source": "a.jsonl", "num_prompts": None}},
+        {"grpo": {"clip_low": 0.2, "clip_high": 0.28}},
+    ],
+)
+def test_what_can_be_run_is_let_through(sections: dict[str, Any]) -> None:
+    assert list(contradictions(config(**sections))) == []
+
+
+@pytest.mark.parametrize("max_pixels", [12544, 200_704, 602_112])
+@pytest.mark.parametrize("max_frames", [16, 64, 768])
+def test_no_clip_has_more_tokens_than_planned(max_frames: int, max_pixels: int) -> None:
+    video = {
+        "max_frames": max_frames,
+        "max_pixels": max_pixels,
+        "min_pixels": 3136,
+        "total_pixels": 2_809_856,
+    }
+    run = config(video=video)
+    contract = SamplingContract(**run.video.model_dump())
+    bound = most_video_tokens(run)
+    found = 0
+    for frames in range(4, max_frames + 1, 2):
+        for height, width in ((720, 1280), (480, 480), (1920, 1080), (240, 320)):
+            rows, columns = contract.choose_size(height, width, frames)
+            found = max(found, frames // 2 * (rows // 28) * (columns // 28))
+    assert 0.8 * bound <= found <= bound

@@ -1,0 +1,157 @@
+"""What a configuration names and is not there is found before anything is started."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster.config import RunConfig
+from cluster.config_existence import missing_things
+from data.schema import Task, VideoPrompt, write_annotations
+
+
+def problems(**sections: dict[str, Any]) -> list[str]:
+    config = RunConfig.model_validate(sections, strict=False)
+    return [f"{' '.join(p.keys)}: {p.message}" for p in missing_things(config)]
+
+
+def grounding(number: int = 0, video: str = "clip.mp4") -> VideoPrompt:
+    return VideoPrompt(
+        id=f"p{number}",
+        task=Task.TEMPORAL_GROUNDING,
+        video=video,
+        question="a door opens",
+        target={"interval": [1.0, 2.0]},
+        duration=8.0,
+    )
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    write_annotations(tmp_path / "train.jsonl", [grounding()])
+    return tmp_path / "train.jsonl"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "policy"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl"}))
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+ONLY_GROUNDING = {"tasks": {"temporal_grounding": 1.0}}
+
+
+def test_the_defaults_name_nothing_that_is_missing() -> None:
+    assert problems() == []
+
+
+def test_a_whole_checkpoint_and_dataset(checkpoint: Path, dataset: Path) -> None:
+    assert problems(model={"path": str(checkpoint)}, data={"source": str(dataset), **ONLY_GROUNDING}) == []
+
+
+@pytest.mark.parametrize("path", ["/no/such/folder", "./policy", "policy", "a/b/c", "own er/name"])
+def test_a_model_that_is_neither_folder_nor_hub_id(path: str) -> None:
+    (found,) = problems(model={"path": path})
+    assert found.startswith("model.path: there is no such folder")
+
+
+def test_a_hub_id_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (found,) = problems(model={"path": "nobody/no-such-model"})
+    assert found.startswith("model.path: neither a local folder nor downloaded before")
+    assert "offline mode" in found
+
+
+def test_a_hub_id_is_not_asked_for_in_a_dry_run() -> None:
+    config = RunConfig.model_validate({"model": {"path": "nobody/no-such-model"}})
+    (found,) = missing_things(config, ask_hub=False)
+    assert "not on this machine yet" in found.message
+
+
+def test_a_checkpoint_without_its_parts(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    assert problems(model={"path": str(checkpoint)}) == [
+        "model.path: the folder holds no weights (*.safetensors)"
+    ]
+    (checkpoint / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert "model_type 'llama'" in problems(model={"path": str(checkpoint)})[0]
+    (checkpoint / "config.json").write_text("{")
+    assert "config.json is not JSON" in problems(model={"path": str(checkpoint)})[0]
+    (checkpoint / "config.json").unlink()
+    assert "holds no config.json" in problems(model={"path": str(checkpoint)})[0]
+
+
+def test_sequences_longer_than_the_model_is_made_for() -> None:
+    (found,) = problems(rollout={"max_prompt_tokens": 4000})
+    assert "4512 tokens together; the model's positions end at 4096" in found
+
+
+def test_an_annotation_file_that_is_not_there(tmp_path: Path) -> None:
+    found = problems(data={"source": str(tmp_path / "a.jsonl"), "eval_source": str(tmp_path)})
+    assert found == [
+        "data.source: the annotation file cannot be read: No such file or directory",
+        "data.eval_source: the annotation file cannot be read: Is a directory",
+    ]
+
+
+def test_an_empty_dataset(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    assert problems(data={"source": str(empty)}) == ["data.source: the dataset is empty"]
+    empty.write_text('{"id": 1}\nnonsense\n')
+    (found,) = problems(data={"source": str(empty)})
+    assert "all 2 lines were skipped, the first: " in found
+    assert f"{empty}:1: missing task" in found
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe")
+    assert "not UTF-8 text" in problems(data={"source": str(tmp_path / "a.jsonl")})[0]
+
+
+def test_a_task_that_no_prompt_has(dataset: Path) -> None:
+    tasks = {"temporal_grounding": 1.0, "tracking": 1.0, "grounded_qa": 0.0}
+    (found,) = problems(data={"source": str(dataset), "tasks": tasks})
+    assert found == "data.source data.tasks: the file has no prompt of tracking; give them weight 0"
+
+
+def test_clips_that_are_elsewhere(dataset: Path) -> None:
+    write_annotations(dataset, [grounding(n, f"lost-{n}.mp4") for n in range(3)])
+    (found,) = problems(data={"source": str(dataset), **ONLY_GROUNDING})
+    assert (
+        found
+        == f"data.source: none of its first 3 clips is there; the first is {dataset.parent / 'lost-0.mp4'}"
+    )
+
+
+def test_one_clip_that_is_there_is_enough(dataset: Path) -> None:
+    write_annotations(dataset, [grounding(0, "lost.mp4"), grounding(1)])
+    assert problems(data={"source": str(dataset), **ONLY_GROUNDING}) == []
+
+
+@pytest.mark.parametrize("path", ["no.such.module.reward", "os.path.nothing", "os.sep", "reward"])
+def test_a_custom_reward_that_cannot_be_called(path: str) -> None:
+    (found,) = problems(reward={"custom": {"tracking": path}})
+    assert found.startswith("reward.custom: reward.custom.tracking: ")
+    assert path in found
+
+
+def test_everything_missing_is_found_at_once() -> None:
+    found = problems(
+        model={"path": "/no/such"},
+        data={"source": "no.jsonl", "eval_source": "none.jsonl"},
+        reward={"custom": {"tracking": "no.reward", "grounded_qa": "os.path.join"}},
+    )
+    assert [line.split(":")[0] for line in found] == [
+        "model.path",
+        "data.source",
+        "data.eval_source",
+        "reward.custom",
+    ]

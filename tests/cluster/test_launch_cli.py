@@ -1,0 +1,233 @@
+"""The launch command: what it says, and how it exits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cluster.config import RunConfig
+from cluster.config_problems import Problem
+from cluster.errors import RunFailure
+from cluster.launch import app, resume_command
+from cluster.ray_session import ClusterTooSmall
+from data.failures import ActorFailure
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = sorted(ROOT.glob("configs/*.yaml"))
+LOCAL = ROOT / "configs" / "local.yaml"
+# A dry run may not need any of these; None in sys.modules makes their import fail.
+HEAVY = ("ray", "torch", "vllm", "deepspeed", "transformers", "decord")
+
+Launch = Callable[..., Result]
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, bool]]:
+    """Stands in for the run itself; collects what it is started with."""
+    calls: list[tuple[RunConfig, bool]] = []
+    stand_in(monkeypatch, lambda config, resume: calls.append((config, resume)))
+    return calls
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, run: Callable[[RunConfig, bool], None]) -> None:
+    module = ModuleType("cluster.run")
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cluster.run", module)
+
+
+def failing(error: BaseException) -> Callable[[RunConfig, bool], None]:
+    def run(config: RunConfig, resume: bool) -> None:
+        raise error
+
+    return run
+
+
+@pytest.fixture
+def launch(monkeypatch: pytest.MonkeyPatch) -> Launch:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("cluster.launch.os.cpu_count", lambda: 2)
+    monkeypatch.setattr("cluster.launch._gpus_here", lambda: 0)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_passes_a_dry_run_without_ray_gpu_or_model(recipe: Path) -> None:
+    hidden = "".join(f"sys.modules[{name!r}] = None; " for name in HEAVY)
+    done = python(
+        f"import sys; {hidden}from cluster.launch import app; app(['--config', {str(recipe)!r}, '--dry-run'])"
+    )
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "rollout.group_size",
+        "Placement",
+        "the cluster must have",
+        "Memory plan (estimate)",
+        "optimizer",
+    ):
+        assert part in done.stdout
+    assert "nothing was started" in done.stdout
+
+
+def test_there_are_recipes() -> None:
+    assert {"local", "qwen2_5_vl_7b", "qwen2_5_vl_3b_1gpu"} <= {recipe.stem for recipe in RECIPES}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    done = python(
+        "import sys; from cluster.launch import app; app(['--help'], standalone_mode=False); "
+        f"print([name for name in {(*HEAVY, 'pydantic')} if name in sys.modules])"
+    )
+    assert done.stdout.rstrip().endswith("[]"), done.stdout
+    assert "--dry-run" in done.stdout
+
+
+def test_a_dry_run_shows_overrides_and_their_place(launch: Launch) -> None:
+    done = launch("--config", LOCAL, "--dry-run", "rollout.num_workers=2", "grpo.kl_coef=0.1")
+    assert done.exit_code == 0
+    line = next(line for line in done.stdout.splitlines() if "rollout.num_workers" in line)
+    assert "│ 2 " in line
+    assert "command line" in line
+    assert "reference policy" in done.stdout
+    assert "not loaded" not in done.stdout
+
+
+def test_a_dry_run_warns_of_what_is_not_there(launch: Launch) -> None:
+    done = launch("--config", ROOT / "configs" / "qwen2_5_vl_7b.yaml", "--dry-run")
+    assert done.exit_code == 0
+    assert "Not there yet" in done.stdout
+    assert "data.source" in done.stdout
+
+
+def test_a_dry_run_of_a_wrong_config(launch: Launch) -> None:
+    done = launch("--config", LOCAL, "--dry-run", "rollout.group_szie=4")
+    assert done.exit_code == 2
+    assert "did you mean rollout.group_size?" in done.stderr
+
+
+def test_the_run_is_started_with_the_config(launch: Launch, started: list[tuple[RunConfig, bool]]) -> None:
+    done = launch("--config", LOCAL, "grpo.steps=3", "--resume")
+    assert done.exit_code == 0, done.stderr
+    ((config, resume),) = started
+    assert config.grpo.steps == 3
+    assert resume
+    assert str(config.run_dir.absolute()) in done.stdout
+
+
+def test_every_mistake_in_one_message_before_anything_starts(
+    launch: Launch, started: list[tuple[RunConfig, bool]], tmp_path: Path
+) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    done = launch(
+        "--config",
+        LOCAL,
+        "rollout.nun_workers=2",
+        "grpo.steps=many",
+        "rollout.group_size=1",
+        "learner.gpus_per_worker=1",
+        "learner.num_workers=3",
+        "model.path=/no/such/policy",
+        f"data.source={tmp_path / 'empty.jsonl'}",
+        "data.eval_source=nowhere.jsonl",
+        "reward.custom.tracking=no.such.reward",
+    )
+    assert done.exit_code == 2
+    assert started == []
+    for part in (
+        "mistakes in the configuration",
+        "rollout.nun_workers = 2 (command line): there is no such key; did you mean rollout.num_workers?",
+        'grpo.steps = "many" (command line): expected a whole number at least 1',
+        "rollout.group_size = 1 (command line)",
+        "the run asks for 3 GPUs (learner ranks 3 x 1); this machine has 0",
+        'model.path = "/no/such/policy" (command line): there is no such folder',
+        "the dataset is empty",
+        'data.eval_source = "nowhere.jsonl" (command line): the annotation file cannot be read',
+        "cannot import 'no.such.reward'",
+    ):
+        assert part in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_more_cpus_than_here(launch: Launch, started: list[tuple[RunConfig, bool]]) -> None:
+    done = launch("--config", LOCAL, "rollout.cpus_per_worker=4")
+    assert done.exit_code == 2
+    assert "the run asks for 4.6 CPUs" in done.stderr
+    assert launch("--config", LOCAL, "rollout.cpus_per_worker=4", "ray.num_cpus=8").exit_code == 0
+
+
+def test_a_joined_cluster_is_not_judged_by_this_machine(
+    launch: Launch, started: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert launch("--config", LOCAL, "rollout.cpus_per_worker=4", "ray.address=auto").exit_code == 0
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert launch("--config", LOCAL, "rollout.cpus_per_worker=4").exit_code == 0
+
+
+def test_a_cluster_found_too_small_is_told_with_the_line_that_asked(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, failing(ClusterTooSmall([Problem(("rollout.num_workers",), "too many")])))
+    done = launch("--config", LOCAL)
+    assert done.exit_code == 2
+    assert f"rollout.num_workers = 1 ({LOCAL}:" in done.stderr
+    assert "Resume" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [RunFailure("no weights came"), ActorFailure("rollout-1", "sampling", "killed")]
+)
+def test_a_failed_run_says_why_and_how_to_resume(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    stand_in(monkeypatch, failing(error))
+    done = launch("--config", LOCAL, "run.name=a")
+    assert done.exit_code == 1
+    assert str(error) in done.stderr
+    assert f"Resume with: python -m cluster.launch --config {LOCAL} run.name=a --resume" in done.stderr
+
+
+def test_an_interrupt_says_how_to_resume(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, failing(KeyboardInterrupt()))
+    done = launch("--config", LOCAL)
+    assert done.exit_code == 130
+    assert "Resume with: python -m cluster.launch" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_signals_end_the_process_with_130(name: str) -> None:
+    done = python(
+        "import os, signal, sys, types\n"
+        "module = types.ModuleType('cluster.run')\n"
+        f"module.run = lambda config, resume: os.kill(os.getpid(), signal.{name}) or signal.pause()\n"
+        "sys.modules['cluster.run'] = module\n"
+        "from cluster.launch import app\n"
+        f"app(['--config', {str(LOCAL)!r}])"
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Resume with" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_defect_of_ours_keeps_its_traceback(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, failing(AssertionError("defect")))
+    assert isinstance(launch("--config", LOCAL).exception, AssertionError)
+
+
+def test_a_missing_file(launch: Launch) -> None:
+    done = launch("--config", "configs/nothing.yaml")
+    assert done.exit_code == 2
+    assert done.stderr == "configs/nothing.yaml: there is no such file\n"
+
+
+def test_the_resume_command_is_quoted_and_says_resume_once() -> None:
+    command = resume_command(Path("a b.yaml"), ["data.tasks={tracking: 1}"])
+    assert command == "python -m cluster.launch --config 'a b.yaml' 'data.tasks={tracking: 1}' --resume"

@@ -1,0 +1,88 @@
+"""The memory plan's arithmetic, worked by hand for Qwen2.5-VL-7B."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.config import RunConfig
+from cluster.memory_plan import GIB, ProcessMemory, kv_bytes_per_token, memory_plan
+from cluster.model_geometry import ModelGeometry, find_geometry
+
+PATH = "Qwen/Qwen2.5-VL-7B-Instruct"
+GEOMETRY = find_geometry(PATH) or pytest.fail("7B is built in")
+WEIGHTS = 2 * 8_292_166_656 / GIB
+
+
+def plan(
+    geometry: ModelGeometry = GEOMETRY, **sections: dict[str, Any]
+) -> dict[tuple[str, str], ProcessMemory]:
+    sections = {"model": {"path": PATH, "dtype": "bfloat16"}, **sections}
+    config = RunConfig.model_validate(sections)
+    return {(process.process, process.where): process for process in memory_plan(config, geometry)}
+
+
+def learner(stage: int, **fields: Any) -> dict[str, float]:
+    settings = {"num_workers": 4, "gpus_per_worker": 1.0, "zero_stage": stage, **fields}
+    return plan(learner=settings)["learner rank", "GPU"].gib
+
+
+@pytest.mark.parametrize(
+    ("stage", "weights", "gradients", "optimizer"),
+    [(0, 1, 1, 1), (1, 1, 1, 4), (2, 1, 4, 4), (3, 4, 4, 4)],
+)
+def test_each_zero_stage_shards_one_thing_more(
+    stage: int, weights: int, gradients: int, optimizer: int
+) -> None:
+    gib = learner(stage)
+    assert gib["weights"] == pytest.approx(WEIGHTS / weights)
+    assert gib["gradients"] == pytest.approx(WEIGHTS / gradients)
+    assert gib["optimizer"] == pytest.approx(6 * WEIGHTS / optimizer)
+
+
+def test_the_reference_policy_is_loaded_for_a_kl_only() -> None:
+    ranks = {"num_workers": 4, "gpus_per_worker": 1.0, "zero_stage": 3}
+    with_kl = plan(learner=ranks, grpo={"kl_coef": 0.04})["learner rank", "GPU"].gib
+    assert with_kl["reference"] == pytest.approx(WEIGHTS / 4)
+    assert "reference" not in plan(learner=ranks)["learner rank", "GPU"].gib
+
+
+def test_offloading_moves_the_optimizer_to_the_host() -> None:
+    moved = plan(learner={"gpus_per_worker": 1.0, "offload_optimizer": True})
+    assert "optimizer" not in moved["learner rank", "GPU"].gib
+    assert moved["learner rank", "host"].gib == {"optimizer": pytest.approx(6 * WEIGHTS)}
+
+
+def test_a_frozen_vision_tower_has_no_gradients_and_no_optimizer() -> None:
+    trained = 8_292_166_656 - 676_550_144
+    gib = learner(3, freeze_vision=True)
+    assert gib["weights"] == pytest.approx(WEIGHTS / 4)
+    assert gib["gradients"] == pytest.approx(2 * trained / GIB / 4)
+    assert gib["optimizer"] == pytest.approx(12 * trained / GIB / 4)
+
+
+def test_checkpointing_saves_activations() -> None:
+    kept = learner(3, micro_batch_tokens=16384)["activations"]
+    assert kept == pytest.approx(16384 * 3584 * 2 * 17 * 28 / GIB)
+    recomputed = learner(3, micro_batch_tokens=16384, gradient_checkpointing=True)["activations"]
+    assert recomputed == pytest.approx(16384 * 3584 * 2 * (28 + 17) / GIB)
+
+
+def test_tensor_parallel_divides_an_engine() -> None:
+    gib = plan(rollout={"tensor_parallel_size": 2, "gpus_per_worker": 2.0})["rollout worker", "GPU"].gib
+    assert gib["weights"] == pytest.approx(WEIGHTS / 2)
+    tokens = 64 * (3072 + 512)
+    assert gib["KV cache"] == pytest.approx(tokens * 57344 / 2 / GIB)
+
+
+def test_keys_and_values_of_a_token() -> None:
+    config = RunConfig.model_validate({"model": {"path": PATH, "dtype": "bfloat16"}})
+    assert kv_bytes_per_token(config, GEOMETRY) == 2 * 28 * 4 * 128 * 2
+
+
+def test_on_the_cpu_the_cache_is_what_is_configured() -> None:
+    memory = plan(model={"path": PATH, "dtype": "float32"}, rollout={"kv_cache_gib": 3})
+    assert memory["rollout worker", "host"].gib["KV cache"] == 3
+    assert memory["rollout worker", "host"].gib["weights"] == pytest.approx(2 * WEIGHTS)
+    assert memory["object store", "host"].gib == {"decoded clips": 0.5}

@@ -1,0 +1,94 @@
+"""Ray for a run: its workers' environment, a cluster too small, and that what it started ends with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from cluster.config import RunConfig
+from cluster.errors import RunFailure
+from cluster.ray_session import ClusterTooSmall, address_of, ray_session, worker_environment
+
+SMALL = {
+    "ray": {"num_cpus": 3},
+    "data": {"cache_gib": 0.05},
+    "rollout": {"cpus_per_worker": 0.5},
+    "learner": {"cpus_per_worker": 0.5},
+    "logging": {"ray_metrics": False},
+}
+
+
+def config(**sections: dict[str, Any]) -> RunConfig:
+    return RunConfig.model_validate({**SMALL, **sections})
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    if ray.is_initialized():
+        pytest.skip("this process is part of a cluster already")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_session_on_this_machine() -> None:
+    def look_around() -> tuple[dict[str, str], str]:
+        """What a worker process sees, and where a process of its own finds the project."""
+        code = "import actors; print(actors.__file__)"
+        found = subprocess.run(
+            [sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True
+        )
+        return dict(os.environ), found.stdout.strip()
+
+    before = signal.getsignal(signal.SIGTERM)
+    with ray_session(config()):
+        assert ray.cluster_resources()["CPU"] == 3
+        assert signal.getsignal(signal.SIGTERM) is before
+        environment, place = ray.get(ray.remote(look_around).options(num_cpus=2).remote())
+        assert environment["OMP_NUM_THREADS"] == "1"
+        assert environment["DS_ACCELERATOR"] == "cpu"
+        assert Path(place).parent.parent == Path(__file__).parents[2]
+        four = config(rollout={"num_workers": 4, "cpus_per_worker": 1.0})
+        with (
+            pytest.raises(ClusterTooSmall, match="asks for 4.7 CPUs .*; this machine has 3"),
+            ray_session(four),
+        ):
+            pytest.fail("the run was started")
+        large = config(data={"cache_gib": 1e4})
+        with pytest.raises(ClusterTooSmall, match="object store holds"), ray_session(large):
+            pytest.fail("the run was started")
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379", "http://127.0.0.1:8265"])
+def test_a_cluster_that_is_not_there(address: str) -> None:
+    elsewhere = config(ray={"address": address})
+    with pytest.raises(RunFailure, match=f"Could not join Ray at {address}: "), ray_session(elsewhere):
+        pytest.fail("the run was started")
+
+
+def test_the_configured_address_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "there:1")
+    assert address_of(config()) == "there:1"
+    assert address_of(config(ray={"address": "here:2"})) == "here:2"
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert address_of(config()) is None
+
+
+def test_a_submitted_job_brings_the_project_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    assert worker_environment(config())["PYTHONPATH"].endswith(":/elsewhere")
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert "PYTHONPATH" not in worker_environment(config())
+
+
+def test_a_learner_on_gpus_is_left_to_find_them() -> None:
+    assert "DS_ACCELERATOR" not in worker_environment(config(learner={"gpus_per_worker": 1.0}))
