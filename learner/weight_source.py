@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 
-import torch
 from deepspeed.runtime.zero.partition_parameters import GatheredParameters
 from torch import Tensor, nn
 from vllm.distributed.weight_transfer import ParamMeta, WeightSource
+
+from data.transport import checksum
 
 GATHER_BYTES = 512 * 1024**2
 
@@ -67,11 +67,4 @@ def checksums(source: WeightSource) -> dict[str, str]:
     cannot be compared with these. A transfer is proven in two halves: these digests equal those of what the
     engine received, and the engine's own do not change when it is sent the weights it was loaded from.
     """
-    return {name: tensor_digest(tensor) for name, tensor in source}
-
-
-def tensor_digest(tensor: Tensor) -> str:
-    """SHA-256 of a tensor's bytes in memory order, after making it contiguous."""
-    return hashlib.sha256(
-        tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    ).hexdigest()
+    return {name: checksum(tensor) for name, tensor in source}

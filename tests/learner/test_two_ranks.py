@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "weight_decay": 0.1,
     "micro_batch_tokens": 40,
     "importance_cap": 1e9,
+    "kl_coef": 0.1,
 }
 STAGES = [0, 1, 2, 3]
 
