@@ -19,7 +19,7 @@ SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 HELD_OUT_SEED_START = 1_000_000_000
 # Width and height in pixels, and native frames per second, of the files.
-FRAME_SIZES = ((112, 112), (112, 112), (112, 112), (140, 112), (112, 140))
+FRAME_SIZES = ((112, 112), (112, 112), (112, 112), (168, 112), (112, 168))
 FRAME_RATES = (8, 10, 12)
 
 
