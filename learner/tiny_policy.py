@@ -24,7 +24,16 @@ from data.prompts import render_prompt
 from data.sampling import SamplingContract
 from data.schema import Task
 from data.synthetic import make_prompts
-from learner.tiny_tokenizer import CHAT_TEMPLATE, COORDINATES, SPECIAL_TOKENS, TIMES, build_tokenizer
+from learner.tiny_tokenizer import (
+    BOX_STARTS,
+    CHAT_TEMPLATE,
+    COORDINATES,
+    NEXT_BOXES,
+    NEXT_NUMBERS,
+    SPECIAL_TOKENS,
+    TIMES,
+    build_tokenizer,
+)
 
 PATCH = 14
 # Prompts to train the tokenizer on; their seeds lie below those of any run.
@@ -82,8 +91,8 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
         "patch_size": PATCH,
         "window_size": 4 * PATCH,
         "fullatt_block_indexes": [1],
-        # A listed second of the think part is three tokens long, and so is a second of video.
-        "tokens_per_second": 3,
+        # A second listed in the think part and a box are four tokens long; so is a second of video.
+        "tokens_per_second": 4,
         "initializer_range": 0.05,
     }
     return Qwen2_5_VLConfig(
@@ -120,8 +129,8 @@ def _order_numbers(model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrai
     """
     table = model.get_input_embeddings().weight
     scale = model.config.text_config.initializer_range
-    for tokens in (TIMES, COORDINATES):
-        values = torch.tensor([float(token) for token in tokens])
+    for tokens in (TIMES, COORDINATES, BOX_STARTS, NEXT_BOXES, NEXT_NUMBERS):
+        values = torch.tensor([float(token.lstrip("],[")) for token in tokens])
         angles = values[:, None] / values.max() * torch.linspace(0.5, 12.0, table.shape[1] // 2)
         waves = torch.cat([angles.sin(), angles.cos()], dim=1) * scale * math.sqrt(2)
         offset = torch.randn(table.shape[1]) * scale

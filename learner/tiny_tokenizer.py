@@ -26,6 +26,10 @@ SPECIAL_TOKENS = (
 )
 TIMES = tuple(f"{half / 2:.1f}" for half in range(33))
 COORDINATES = tuple(f"{hundredth / 100:.2f}" for hundredth in range(101))
+# A number of a list of boxes, with what stands before it: a box is four tokens long.
+BOX_STARTS, NEXT_BOXES, NEXT_NUMBERS = (
+    tuple(f"{before}{twentieth / 20:.2f}" for twentieth in range(21)) for before in ("[[", "],[", ",")
+)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>", "<glue>", "</glue>")
 WORDS = (
     *COLOURS,
@@ -33,13 +37,11 @@ WORDS = (
     *DIRECTIONS,
     *(f"({letter})" for letter in "ABCD"),
     *"ABCD",
-    ":none",
-    *(f":{colour}" for colour in COLOURS),
+    "none",
+    ":",
     " from ",
     " to ",
     " . ",
-    "[[",
-    "], [",
     "]]",
     ", ",
     "[(",
@@ -64,7 +66,7 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     Args:
         corpus: Texts of prompts; what repeats in them (the instructions) becomes few tokens.
     """
-    whole = (*SPECIAL_TOKENS, *TIMES, *COORDINATES, *TAGS, *WORDS)
+    whole = (*SPECIAL_TOKENS, *TIMES, *COORDINATES, *BOX_STARTS, *NEXT_BOXES, *NEXT_NUMBERS, *TAGS, *WORDS)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
