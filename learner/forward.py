@@ -121,7 +121,8 @@ class ResponseScorer(nn.Module):
         Returns:
             Two float32 tensors [T]; the entropy carries no gradient.
         """
-        hidden = self._hidden_states(batch).flatten(0, 1)[batch.index]
+        # Not by indexing: responses of a pack share a predictor, whose gradients it would add up in any order.
+        hidden = self._hidden_states(batch).flatten(0, 1).index_select(0, batch.index)
         pieces = hidden.split(max(1, LOGITS_BYTES // (4 * self._vocabulary)))
         targets = batch.targets.split(len(pieces[0]))
         banned = self._banned if ban else []

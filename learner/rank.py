@@ -7,9 +7,7 @@ actor. Every method is collective: all ranks are called with the same arguments 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,20 @@ import ray
 import torch
 import torch.distributed as dist
 from deepspeed.runtime.engine import DeepSpeedEngine
-from torch import Tensor, nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from data.encoding import VideoEncoder
 from data.records import TrainSample
 from learner import checkpoint
-from learner.batching import Pack, plan_micro_batches
 from learner.deepspeed_config import deepspeed_config
-from learner.engine import build_engine, build_reference, device_of_rank, gradient_norm, join_process_group
+from learner.engine import build_engine, build_reference, join_process_group
 from learner.export import export_huggingface
-from learner.forward import MicroBatch, TokenScores, lay_out
-from learner.losses import micro_batch_loss
-from learner.report import StepReport, StepSums
+from learner.report import StepReport, Stopwatch
 from learner.rows import Row, build_rows
-from learner.schedule import learning_rate_at
+from learner.runner import BatchRunner
 from learner.settings import LearnerSettings, Objective
 from learner.weight_source import DeepSpeedSource, checksums
+from learner.weight_transport import TransferSettings, WeightSender
 
 
 class LearnerRank:
@@ -51,8 +46,7 @@ class LearnerRank:
         self._settings = settings
         self._model_path = model_path
         self._make_encoder = make_encoder
-        self._seconds: dict[str, float] = {}
-        self._sender: Any = None
+        self._sender: WeightSender | None = None
 
     def start(self, master_addr: str, master_port: int, rank: int, world_size: int) -> None:
         """Join the other ranks and load the policy.
@@ -69,9 +63,9 @@ class LearnerRank:
         self._encoder = self._make_encoder()
         config = deepspeed_config(settings, world_size)
         self._engine: DeepSpeedEngine = build_engine(self._model_path, settings, config)
-        self._reference: nn.Module | None = None
-        if settings.kl_coef > 0:
-            self._reference = build_reference(self._model_path, settings, config)
+        wants_reference = settings.kl_coef > 0
+        reference = build_reference(self._model_path, settings, config) if wants_reference else None
+        self._runner = BatchRunner(self._engine, reference, settings)
 
     def step(
         self, samples: Sequence[TrainSample], global_tokens: int, global_responses: int, kind: Objective
@@ -87,36 +81,14 @@ class LearnerRank:
         Raises:
             PromptMismatchError: a prompt differs from what the rollout engine saw; names it.
         """
-        self._seconds = {}
-        with self._timed("encode"):
+        watch = Stopwatch()
+        with watch.measure("encode"):
             rows = self._build_rows(samples)
-        plan = self._plan(rows)
-        passes = self._most_passes(len(plan))
-        sums = StepSums()
-        for number in range(passes):
-            self._engine.set_gradient_accumulation_boundary(number == passes - 1)
-            # Backward passes are collective: a rank that has run out repeats one row without weight.
-            real = number < len(plan)
-            batch = self._lay_out(rows, plan[number] if real else _least(plan))
-            part = self._pass(batch, global_tokens, global_responses, kind, float(real))
-            if real:
-                sums.add(part)
-        return self._update(sums)
+        return self._runner.step(rows, global_tokens, global_responses, kind, watch)
 
     def logprobs(self, samples: Sequence[TrainSample]) -> list[list[float]]:
         """Log-probabilities of each sample's response tokens under the sampling distribution."""
-        self._seconds = {}
-        rows = self._build_rows(samples)
-        plan = self._plan(rows)
-        scored: list[list[float]] = [[] for _ in rows]
-        for number in range(self._most_passes(len(plan))):
-            packs = plan[number] if number < len(plan) else _least(plan)
-            batch = self._lay_out(rows, packs)
-            with torch.no_grad():
-                scores: TokenScores = self._engine(batch, self._settings.temperature)
-            for row, values in zip(chain(*packs), scores.logprobs.split(batch.lengths.tolist()), strict=True):
-                scored[row] = values.tolist()
-        return scored
+        return self._runner.logprobs(self._build_rows(samples))
 
     def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int = 2) -> str:
         """Write everything needed to resume; see `learner.checkpoint`.
@@ -166,21 +138,21 @@ class LearnerRank:
         """SHA-256 of every parameter by its Hugging Face name."""
         return checksums(self.weights)
 
-    def init_weight_transfer(self, workers: Mapping[str, Any], transfer: Any) -> None:
+    def init_weight_transfer(self, workers: Mapping[str, Any], transfer: TransferSettings) -> None:
         """Connect with the rollout workers.
 
         Args:
             workers: Actor handles by worker name.
-            transfer: `learner.weight_transport.TransferSettings`.
+            transfer: The same on all ranks.
         """
-        from learner.weight_transport import WeightSender
-
         if self._sender is not None:
             self._sender.close()
         self._sender = WeightSender(workers, self.weights, self._rank, self._master_addr, transfer)
 
     def send_weights(self, version: int) -> float:
         """Put the weights into service on all rollout workers as `version`; returns the seconds it took."""
+        if self._sender is None:
+            raise RuntimeError("init_weight_transfer comes before send_weights")
         start = time.perf_counter()
         self._sender.send(version)
         return time.perf_counter() - start
@@ -196,72 +168,11 @@ class LearnerRank:
         """The policy's whole parameters; iterating is collective."""
         return DeepSpeedSource(self.policy)
 
-    @property
-    def _device(self) -> torch.device:
-        return device_of_rank()
-
     def _layout(self) -> dict[str, int]:
         return {"learner ranks": self._world_size, "ZeRO stage": self._settings.zero_stage}
 
     def _build_rows(self, samples: Sequence[TrainSample]) -> list[Row]:
         return build_rows(samples, resolve_clips(samples), self._encoder)
-
-    def _plan(self, rows: Sequence[Row]) -> list[list[Pack]]:
-        return plan_micro_batches([row.size for row in rows], self._settings.micro_batch_tokens)
-
-    def _lay_out(self, rows: Sequence[Row], packs: Sequence[Pack]) -> MicroBatch:
-        return lay_out([[rows[row] for row in pack] for pack in packs], self._device)
-
-    def _most_passes(self, mine: int) -> int:
-        """Passes of the rank that needs most: all ranks run as many."""
-        most = torch.tensor(mine, device=self._device)
-        dist.all_reduce(most, op=dist.ReduceOp.MAX)
-        return int(most)
-
-    def _pass(
-        self, batch: MicroBatch, global_tokens: int, global_responses: int, kind: Objective, scale: float
-    ) -> StepSums:
-        """Forward and backward of one micro-batch, its loss scaled by `scale`."""
-        sampled = kind == "grpo"
-        with self._timed("forward"):
-            # Supervised steps learn the plain distribution, without temperature and banned tokens.
-            scores = self._engine(batch, self._settings.temperature if sampled else 1.0, ban=sampled)
-        reference = self._reference_logprobs(batch) if sampled else None
-        loss, sums = micro_batch_loss(
-            batch, scores, reference, kind, self._settings, global_tokens, global_responses
-        )
-        with self._timed("backward"):
-            # DeepSpeed averages gradients over ranks; the shares of the loss already add up over them.
-            self._engine.backward(loss * (scale * self._world_size), scale_wrt_gas=False)
-        return sums
-
-    def _reference_logprobs(self, batch: MicroBatch) -> Tensor | None:
-        if self._reference is None:
-            return None
-        with self._timed("reference"), torch.no_grad():
-            scores: TokenScores = self._reference(batch, self._settings.temperature)
-        return scores.logprobs
-
-    def _update(self, sums: StepSums) -> StepReport:
-        learning_rate = learning_rate_at(self._settings, self._engine.global_steps)
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = learning_rate
-        with self._timed("update"):
-            norm = gradient_norm(self._engine)
-            self._engine.step()
-        norm = float(self._engine.get_global_grad_norm()) if norm is None else norm
-        return StepReport(self._engine.global_steps, sums, norm, learning_rate, self._seconds)
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
-def _least(plan: Sequence[Sequence[Pack]]) -> list[Pack]:
-    """A micro-batch of one row, of the shortest pack."""
-    return [plan[-1][-1][:1]]
 
 
 def resolve_clips(samples: Sequence[TrainSample]) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 
@@ -33,6 +35,20 @@ class StepSums:
         for each in fields(self):
             mine, its = getattr(self, each.name), getattr(other, each.name)
             setattr(self, each.name, max(mine, its) if each.name == "largest_mismatch" else mine + its)
+
+
+class Stopwatch:
+    """Seconds by stage, summed over all its measurements."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time the block takes to `stage`."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class PlainLearner:
 
     def __init__(self, folder: Path, settings: LearnerSettings) -> None:
         self.model, self.settings = load(folder), settings
-        self.reference = load(folder)
+        self.reference, self.steps = load(folder), 0
         decay = [p for p in self.model.parameters() if p.ndim > 1]
         rest = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [
@@ -73,6 +73,11 @@ class PlainLearner:
 
     def step(self, samples: Sequence[TrainSample], kind: Objective) -> tuple[float, float]:
         """Loss and gradient norm."""
+        self.steps += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * min(
+                1.0, self.steps / max(1, self.settings.warmup_steps)
+            )
         self.optimizer.zero_grad()
         loss = self.loss(samples, kind)
         loss.backward()

@@ -22,7 +22,13 @@ from tests.learner.tiny import make_samples
 
 StartRank = Callable[..., LearnerRank]
 STAGES = [0, 1, 2, 3]
-SETTINGS = {"learning_rate": 1e-3, "weight_decay": 0.1, "micro_batch_tokens": 80, "max_grad_norm": 1.0}
+SETTINGS = {
+    "learning_rate": 1e-3,
+    "warmup_steps": 4,
+    "weight_decay": 0.1,
+    "micro_batch_tokens": 80,
+    "max_grad_norm": 1.0,
+}
 
 
 def near_policy(samples: list[TrainSample], folder: Path, temperature: float = 1.0) -> list[TrainSample]:
@@ -122,7 +128,7 @@ def test_bfloat16_takes_a_step_close_to_float32(start_rank: StartRank) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_resuming_continues_as_if_nothing_happened(start_rank: StartRank, tmp_path: Path, stage: int) -> None:
-    settings = SETTINGS | {"zero_stage": stage, "warmup_steps": 4}
+    settings = SETTINGS | {"zero_stage": stage}
     batches = [make_samples(2, 3, seed, supervised=True) for seed in range(4)]
     through = start_rank(**settings)
     for batch in batches[:2]:

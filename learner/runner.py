@@ -1,0 +1,122 @@
+"""Runs a rank's rows through the engine: gradients accumulated over micro-batches, one optimizer step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+import torch.distributed as dist
+from deepspeed.runtime.engine import DeepSpeedEngine
+from torch import Tensor, nn
+
+from learner.batching import Pack, plan_micro_batches
+from learner.engine import device_of_rank, gradient_norm
+from learner.forward import MicroBatch, TokenScores, lay_out
+from learner.losses import micro_batch_loss
+from learner.report import StepReport, StepSums, Stopwatch
+from learner.rows import Row
+from learner.schedule import learning_rate_at
+from learner.settings import LearnerSettings, Objective
+
+
+class BatchRunner:
+    """One rank's part of every batch. All methods are collective: ranks run the same number of passes.
+
+    Args:
+        engine: DeepSpeed around a `ResponseScorer`.
+        reference: The reference policy's `ResponseScorer`, None without a KL penalty.
+    """
+
+    def __init__(
+        self, engine: DeepSpeedEngine, reference: nn.Module | None, settings: LearnerSettings
+    ) -> None:
+        self._engine, self._reference, self._settings = engine, reference, settings
+
+    def step(
+        self,
+        rows: Sequence[Row],
+        global_tokens: int,
+        global_responses: int,
+        kind: Objective,
+        watch: Stopwatch,
+    ) -> StepReport:
+        """One optimizer step on the global batch, of which `rows` is this rank's share.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the weights were not changed.
+        """
+        sums = StepSums()
+        passes = self._passes(rows)
+        for number, (packs, real) in enumerate(passes):
+            self._engine.set_gradient_accumulation_boundary(number == len(passes) - 1)
+            batch = self._lay_out(rows, packs)
+            scores, reference = self._score(batch, kind, watch)
+            loss, part = micro_batch_loss(
+                batch, scores, reference, kind, self._settings, global_tokens, global_responses
+            )
+            with watch.measure("backward"):
+                # DeepSpeed averages gradients over ranks; the shares of the loss already add up over them.
+                weight = dist.get_world_size() if real else 0
+                self._engine.backward(loss * weight, scale_wrt_gas=False)
+            if real:
+                sums.add(part)
+        if not math.isfinite(sums.loss):
+            raise FloatingPointError(
+                f"the loss of optimizer step {self._engine.global_steps + 1} is {sums.loss}"
+            )
+        return self._update(sums, watch)
+
+    def logprobs(self, rows: Sequence[Row]) -> list[list[float]]:
+        """Log-probabilities of each row's response tokens under the sampling distribution."""
+        found: list[list[float]] = [[] for _ in rows]
+        for packs, _ in self._passes(rows):
+            batch = self._lay_out(rows, packs)
+            with torch.no_grad():
+                scores: TokenScores = self._engine(batch, self._settings.temperature)
+            for row, values in zip(chain(*packs), scores.logprobs.split(batch.lengths.tolist()), strict=True):
+                found[row] = values.tolist()
+        return found
+
+    def _passes(self, rows: Sequence[Row]) -> list[tuple[list[Pack], bool]]:
+        """Micro-batches, and whether they count.
+
+        Forward and backward are collective under ZeRO-2 and 3, so all ranks run as many as the one with most:
+        a rank that has run out repeats one row without weight.
+        """
+        plan = plan_micro_batches([row.size for row in rows], self._settings.micro_batch_tokens)
+        most = torch.tensor(len(plan), device=device_of_rank())
+        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        one_row = [plan[-1][-1][:1]]
+        return [(packs, True) for packs in plan] + [(one_row, False)] * (int(most) - len(plan))
+
+    def _lay_out(self, rows: Sequence[Row], packs: Sequence[Pack]) -> MicroBatch:
+        return lay_out([[rows[row] for row in pack] for pack in packs], device_of_rank())
+
+    def _score(
+        self, batch: MicroBatch, kind: Objective, watch: Stopwatch
+    ) -> tuple[TokenScores, Tensor | None]:
+        """Scores of the policy, and log-probabilities of the reference policy where there is one."""
+        if kind == "sft":
+            # Demonstrations are learned under the plain distribution, without temperature and banned tokens.
+            with watch.measure("forward"):
+                return self._engine(batch, 1.0, ban=False), None
+        with watch.measure("forward"):
+            scores: TokenScores = self._engine(batch, self._settings.temperature)
+        if self._reference is None:
+            return scores, None
+        with watch.measure("reference"), torch.no_grad():
+            reference: TokenScores = self._reference(batch, self._settings.temperature)
+        return scores, reference.logprobs
+
+    def _update(self, sums: StepSums, watch: Stopwatch) -> StepReport:
+        engine = self._engine
+        learning_rate = learning_rate_at(self._settings, engine.global_steps)
+        for group in engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        with watch.measure("update"):
+            norm = gradient_norm(engine)
+            engine.step()
+        norm = float(engine.get_global_grad_norm()) if norm is None else norm
+        return StepReport(engine.global_steps, sums, norm, learning_rate, watch.seconds)
