@@ -62,7 +62,8 @@ class IsolatedDecoder:
     @property
     def process_id(self) -> int | None:
         """The child's process id while there is one."""
-        return self._child.process.pid if self._child else None
+        child = self._child
+        return child.process.pid if child else None
 
     def close(self) -> None:
         """Kill the child, if any. The decoder can be used again."""

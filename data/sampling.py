@@ -97,7 +97,8 @@ class SamplingContract:
         """Height and width of the resized frames.
 
         Multiples of `unit` near the source's shape. A frame has at most `max_pixels` and at most its share of
-        `total_pixels`, though never less than 1.05 times `min_pixels` (the rule of Qwen's video preprocessing).
+        `total_pixels`, though never less than 1.05 times `min_pixels` (the rule of Qwen's video preprocessing). A frame
+        that must grow to `min_pixels` is rounded up, by less than one token per side.
 
         Raises:
             ValueError: no area, or one side more than 200 times the other.

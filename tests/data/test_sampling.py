@@ -1,0 +1,171 @@
+"""The sampling contract holds for any video, and agrees with transformers where both decide the same thing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
+
+from data.sampling import TOKEN_PIXELS, SamplingContract, round_to_bfloat16
+
+RATES = st.one_of(
+    st.floats(0.5, 240), st.sampled_from([24000 / 1001, 30000 / 1001, 8.0, 10.0, 12.0, 25.0, 60.0])
+)
+SIDES = st.integers(8, 2200)
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> SamplingContract:
+    min_frames = 2 * draw(st.integers(1, 8))
+    min_pixels = draw(st.integers(1, 64)) * TOKEN_PIXELS
+    return SamplingContract(
+        fps=draw(st.floats(0.1, 12)),
+        min_frames=min_frames,
+        max_frames=min_frames + 2 * draw(st.integers(0, 384)),
+        min_pixels=min_pixels,
+        max_pixels=min_pixels * draw(st.integers(2, 16)),
+        total_pixels=draw(st.integers(1, 8192)) * TOKEN_PIXELS,
+    )
+
+
+@given(contracts(), st.integers(2, 50_000), RATES)
+def test_frames_are_even_in_number_and_evenly_spread(
+    contract: SamplingContract, total: int, native_fps: float
+) -> None:
+    indices, sampled_fps = contract.choose_frames(total, native_fps)
+    count = len(indices)
+    assert count % 2 == 0 and 2 <= count <= min(total, contract.max_frames)
+    assert count >= min(contract.min_frames, total - 1)
+    assert indices == sorted(set(indices)) and indices[0] == 0 and indices[-1] < total
+    # Frame k is shown at k / sampled_fps, never more than one source frame early.
+    for number, index in enumerate(indices):
+        lateness = number / sampled_fps - index / native_fps
+        assert -1e-6 < lateness < 1 / native_fps + 1e-6
+
+
+@given(contracts(), st.integers(2, 50_000), RATES)
+def test_frame_count_is_the_nearest_to_the_wanted_rate(
+    contract: SamplingContract, total: int, native_fps: float
+) -> None:
+    wanted = total / native_fps * contract.fps
+    assume(contract.min_frames <= wanted <= min(contract.max_frames, total) - 1)
+    indices, _ = contract.choose_frames(total, native_fps)
+    assert abs(len(indices) - wanted) <= 1 + 1e-6
+
+
+def test_sampled_fps_is_that_of_the_frames_not_the_wanted_one() -> None:
+    contract = SamplingContract(fps=2.0)
+    assert contract.choose_frames(64, 8.0) == ([*range(0, 64, 4)], 2.0)
+    # 9.3 s at 10 fps: 18 frames instead of 18.6.
+    indices, sampled_fps = contract.choose_frames(93, 10.0)
+    assert len(indices) == 18 and sampled_fps == pytest.approx(18 / 9.3)
+    # A cap of 4 frames makes them far apart.
+    capped = SamplingContract(fps=2.0, min_frames=2, max_frames=4)
+    assert capped.choose_frames(100, 10.0) == ([0, 25, 50, 75], 0.4)
+
+
+def test_box_frames_among_the_regular_ones_change_nothing() -> None:
+    contract = SamplingContract(fps=2.0)
+    assert contract.choose_frames(64, 8.0, range(0, 64, 8)) == contract.choose_frames(64, 8.0)
+
+
+def test_other_box_frames_are_taken_exactly() -> None:
+    indices, sampled_fps = SamplingContract(fps=2.0).choose_frames(100, 10.0, (0, 1, 17, 31, 48, 63, 80, 99))
+    assert indices == [0, 1, 17, 31, 48, 63, 80, 99]
+    assert sampled_fps == pytest.approx(7 / 9.9)
+
+
+@pytest.mark.parametrize(
+    ("total", "native_fps", "box_frames", "message"),
+    [
+        (1, 8.0, (), "1 frames"),
+        (10, 0.0, (), "frame rate"),
+        (10, math.nan, (), "frame rate"),
+        (10, math.inf, (), "frame rate"),
+        (10, 5.0, (1, 9, 10, 11), "not all among the video's 10 frames"),
+        (10, 5.0, (-1, 2), "not all among"),
+        (10, 5.0, (3, 3), "ascending"),
+        (10, 5.0, (1, 3, 7), "multiple of 2"),
+    ],
+)
+def test_what_cannot_be_sampled_is_said(
+    total: int, native_fps: float, box_frames: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SamplingContract().choose_frames(total, native_fps, box_frames)
+
+
+@given(contracts(), SIDES, SIDES, st.integers(1, 384))
+def test_size_keeps_within_its_bounds(
+    contract: SamplingContract, height: int, width: int, pairs: int
+) -> None:
+    assume(max(height, width) <= 8 * min(height, width))
+    rows, columns = contract.choose_size(height, width, 2 * pairs)
+    assert rows % 28 == 0 and columns % 28 == 0 and rows * columns > 0
+    assume(min(rows, columns) > 28)
+    share = max(min(contract.max_pixels, contract.total_pixels // pairs), 1.05 * contract.min_pixels)
+    # Growing a small frame to `min_pixels` rounds up by less than a token per side; shrinking rounds down.
+    assert (rows - 28) * (columns - 28) < share
+    rounded = round(height / 28) * round(width / 28) * TOKEN_PIXELS
+    assert rows * columns <= share or rounded < contract.min_pixels
+    # Sides are rounded to multiples of 28, so the shape is kept up to half or one such step per side.
+    assert abs(rows / columns - height / width) <= (28 * height / width + 28) / columns
+
+
+@given(contracts(), SIDES, SIDES)
+def test_size_is_transformers_size_without_a_total_budget(
+    contract: SamplingContract, height: int, width: int
+) -> None:
+    assume(max(height, width) <= 200 * min(height, width))
+    unbounded = SamplingContract(
+        min_pixels=contract.min_pixels, max_pixels=contract.max_pixels, total_pixels=10**12
+    )
+    expected = smart_resize(height, width, 28, contract.min_pixels, contract.max_pixels)
+    assert unbounded.choose_size(height, width, 16) == expected
+
+
+@pytest.mark.parametrize(
+    ("frames", "size"), [(60, (224, 392)), (120, (140, 280)), (240, (112, 196)), (360, (84, 140))]
+)
+def test_the_papers_budget_gives_the_papers_sizes(frames: int, size: tuple[int, int]) -> None:
+    """480p clips of 31, 60, 120 and 180 s under VideoChat-R1's training budget."""
+    contract = SamplingContract(
+        max_frames=768, max_pixels=768 * TOKEN_PIXELS, total_pixels=3584 * TOKEN_PIXELS
+    )
+    assert contract.choose_size(480, 854, frames) == size
+
+
+def test_extreme_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="2010 x 10"):
+        SamplingContract().choose_size(10, 2010, 8)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"fps": 0.0},
+        {"min_frames": 5},
+        {"max_frames": 7},
+        {"min_frames": 8, "max_frames": 4},
+        {"max_pixels": 1},
+    ],
+)
+def test_a_contract_that_contradicts_itself_is_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ValueError):
+        SamplingContract(**fields)  # type: ignore[arg-type]
+
+
+@given(st.floats(1e-3, 1e3))
+def test_seconds_survive_any_dtype(value: float) -> None:
+    rounded = round_to_bfloat16(value)
+    assert rounded == torch.tensor(value, dtype=torch.float32).to(torch.bfloat16).item()
+    assert abs(rounded - value) <= value / 256
+
+
+def test_usual_rates_are_not_rounded() -> None:
+    contract = SamplingContract()
+    assert [contract.seconds_per_grid(fps) for fps in (1.0, 2.0, 4.0, 8.0)] == [2.0, 1.0, 0.5, 0.25]

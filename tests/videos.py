@@ -1,0 +1,60 @@
+"""Video files for tests: H.264 written and read by PyAV, which shares no code with decord."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+def write_video(
+    path: Path,
+    frames: int = 24,
+    fps: float | Fraction = 8,
+    width: int = 112,
+    height: int = 112,
+    options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
+) -> Path:
+    """Every frame differs from every other: blocks that slide, under a bar that grows."""
+    background = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    background = background.repeat(height // 8 + 1, 0).repeat(width // 8 + 1, 1)[:height, :width]
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = dict(options or {})
+        for number in range(frames):
+            frame = np.roll(background, 3 * number, axis=1)
+            frame[: height // 4, : max(1, width * number // frames)] = (number * 7 % 256, 255, 128)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def cut_short(whole: Path, path: Path, share: float = 0.5) -> Path:
+    """The first part of a file."""
+    content = whole.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """An mp4 without a picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        for _ in range(20):
+            frame = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+            )
+            frame.sample_rate = 16000
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def read_all_frames(path: Path) -> np.ndarray:
+    """Every frame in order, uint8 `[n, h, w, 3]`."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
