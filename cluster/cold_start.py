@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 from cluster.config import RunConfig
@@ -65,13 +64,16 @@ class DemonstrationBatches:
         self._system, self._scenes = system, prompts.scenes
         self._stream = PromptStream(prompts.train, config.run.seed)
         self._size = config.cold_start.batch_size
-        self._positions = count()
+        self._next = 0
+        self._ahead = (1 + config.data.prefetch) * self._size
 
     def next(self) -> list[TrainSample]:
         """The next batch; prompts without a clip are passed over."""
         samples: list[TrainSample] = []
         while len(samples) < self._size:
-            chosen = [self._stream[next(self._positions)] for _ in range(self._size - len(samples))]
+            self._system.clips.prefetch(self._stream[self._next + i] for i in range(self._ahead))
+            chosen = [self._stream[self._next + i] for i in range(self._size - len(samples))]
+            self._next += len(chosen)
             clips = self._system.clips.request(chosen)
             samples += [
                 self._sample(prompt, clip) for prompt, clip in zip(chosen, clips, strict=True) if clip is not None

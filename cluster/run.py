@@ -21,12 +21,19 @@ from cluster.evaluation import evaluate
 from cluster.metric_sinks import RayMetricsSink, Sink, WandbSink
 from cluster.metrics import Stage
 from cluster.progress import Progress, make_progress
-from cluster.prompts import PromptSet, PromptStream, contract_of, prepare_prompts
+from cluster.prompts import PromptSet, contract_of, prepare_prompts
 from cluster.ray_session import ray_session
 from cluster.report import write_report
 from cluster.result_tables import rich_table
 from cluster.results import RESULTS_FILE, compute_results, read_results, write_results
-from cluster.run_facts import RunFacts, command_line, installed_versions, machine, read_facts, write_facts
+from cluster.run_facts import (
+    RunFacts,
+    command_line,
+    installed_versions,
+    machine,
+    read_facts,
+    write_facts,
+)
 from cluster.run_log import RunLog
 from cluster.system import System, learner_settings
 from cluster.training_loop import Frontier
@@ -91,8 +98,7 @@ def _stages(
     system.connect()
     if not eval_path(config.run_dir, "cold_start").exists():
         evaluate(config, system, prompts.held_out, "cold_start", progress)
-    stream = PromptStream(prompts.train, config.run.seed)
-    training_loop.train(config, system, stream, log, progress, frontier)
+    training_loop.train(config, system, prompts, log, progress, frontier)
     evaluate(config, system, prompts.held_out, "grpo", progress)
     system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
     _write_results(config)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
+from cluster.evaluation import evaluate
 from cluster.experience import Group, GroupProducer, admit
 from cluster.progress import Progress
-from cluster.prompts import PromptStream
+from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
 from cluster.step_records import sample_records, step_record
 from cluster.system import System
@@ -36,7 +37,7 @@ class Frontier:
 
 
 def train(
-    config: RunConfig, system: System, stream: PromptStream, log: RunLog, progress: Progress, start: Frontier
+    config: RunConfig, system: System, prompts: PromptSet, log: RunLog, progress: Progress, start: Frontier
 ) -> None:
     """Run GRPO from `start` to the configured number of steps.
 
@@ -45,6 +46,7 @@ def train(
         ActorFailure: an actor died or did not answer.
     """
     progress.stage("GRPO", total=config.grpo.steps, done=start.step)
+    stream = PromptStream(prompts.train, config.run.seed)
     producer = GroupProducer(config, system, stream, start.position)
     for step in range(start.step + 1, config.grpo.steps + 1):
         began = time.monotonic()
@@ -61,6 +63,9 @@ def train(
         check_mismatch(step, report, config)
         if step % config.checkpoint.every_steps == 0 or step == config.grpo.steps:
             save(config, system, Frontier(step, producer.frontier, system.version))
+        if config.evaluation.every_steps and step % config.evaluation.every_steps == 0:
+            evaluate(config, system, prompts.held_out, f"step_{step}", progress)
+            progress.stage("GRPO", total=config.grpo.steps, done=step)
 
 
 def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepReport | None:

@@ -1,9 +1,9 @@
 """Worked responses for the cold start: the answer format with a short think part, from what a synthetic clip shows.
 
 The think part of a question about time lists the clip second by second: the time, the colour on screen, and a mark
-where the answer's interval begins and ends. Demonstrations are imprecise on purpose: they notice a beginning or an end
-up to two seconds late, and their boxes are off by up to a fifth of the frame, uniformly, so that no single answer
-stands out. They teach how to answer and roughly where to look; being exact is left to the reward.
+where the answer's interval begins and ends. Demonstrations are imprecise on purpose: they are late. They notice a
+beginning or an end up to two seconds after it, and a box is where the object was up to three seconds before, each delay
+as likely as another. They teach how to answer and where to look; being in time is left to the reward.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from data.schema import Task, VideoPrompt
 from data.synthetic import Scene
 
 BOX_GRID = 0.05
-# Largest error of a demonstrated box, as a share of the frame, and longest delay of a mark, in seconds.
-BOX_ERROR = 0.2
-DELAY = 2
+# Longest delay of a mark and of a box, in seconds.
+MARK_DELAY = 2
+BOX_DELAY = 3
 
 
 def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:
@@ -33,8 +33,10 @@ def _grounding(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
 
 
 def _tracking(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    first, *rest = prompt.target["boxes"]
-    boxes = ",".join([_coarse(first), *(_coarse(_shifted(box, rng)) for box in rest)])
+    target = scene.shapes[-1]
+    times = [frame / scene.fps for frame in prompt.box_frames]
+    late = [max(0.0, time - rng.randint(0, BOX_DELAY)) for time in times]
+    boxes = ",".join(_coarse(target.box(time)) for time in late)
     return f"<think>{prompt.question}</think> <answer>[{boxes}]</answer>"
 
 
@@ -69,17 +71,10 @@ def _seconds(scene: Scene, start: float, end: float) -> str:
 
 
 def _late(interval: Sequence[float], duration: int, rng: random.Random) -> tuple[float, float]:
-    """The interval with both ends up to `DELAY` whole seconds late, still within the clip and a second long."""
+    """The interval with both ends up to `MARK_DELAY` whole seconds late, still within the clip and a second long."""
     start, end = interval
-    end = min(end + rng.randint(0, DELAY), duration)
-    return min(start + rng.randint(0, DELAY), end - 1), end
-
-
-def _shifted(box: Sequence[float], rng: random.Random) -> list[float]:
-    dx, dy = rng.uniform(-BOX_ERROR, BOX_ERROR), rng.uniform(-BOX_ERROR, BOX_ERROR)
-    width, height = box[2] - box[0], box[3] - box[1]
-    left, top = min(max(box[0] + dx, 0.0), 1 - width), min(max(box[1] + dy, 0.0), 1 - height)
-    return [left, top, left + width, top + height]
+    end = min(end + rng.randint(0, MARK_DELAY), duration)
+    return min(start + rng.randint(0, MARK_DELAY), end - 1), end
 
 
 def _coarse(box: Sequence[float]) -> str:
