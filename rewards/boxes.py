@@ -1,0 +1,71 @@
+"""Bounding boxes [x0, y0, x1, y1], normalised to 0-1: how a list is read and how two lists are compared."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import cast
+
+from rewards.tasks import Unreadable
+from rewards.times import NUMBER, to_numbers
+
+Box = tuple[float, float, float, float]
+
+_BOX = rf"\[\s*+{NUMBER}(?:\s*+,\s*+{NUMBER}){{3}}\s*+\]"
+_BOX_LIST = re.compile(rf"\[\s*+{_BOX}(?:\s*+,\s*+{_BOX})*\s*+(?:,\s*+)?\]")
+_NUMBER = re.compile(NUMBER)
+
+
+def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
+    """Read a list of exactly `count` boxes of four finite numbers, and nothing beside it.
+
+    Returns:
+        The boxes as written: they may be inverted, empty or reach beyond 0-1.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    text = answer.strip()
+    if not _BOX_LIST.fullmatch(text):
+        raise Unreadable("the answer is not a list of [x0, y0, x1, y1] boxes")
+    spelled = _NUMBER.findall(text)
+    if len(spelled) != 4 * count:
+        raise Unreadable(f"{len(spelled) // 4} boxes instead of {count}")
+    numbers = to_numbers(spelled)
+    if not all(map(math.isfinite, numbers)):
+        raise Unreadable("a coordinate is not finite")
+    return tuple(cast(Box, box) for box in zip(*[iter(numbers)] * 4, strict=True))
+
+
+def clip(box: Box) -> Box:
+    """Move every coordinate into 0-1."""
+    if min(box) >= 0.0 and max(box) <= 1.0:  # nearly all of them, and four times as fast
+        return box
+    x0, y0, x1, y1 = box
+    return min(max(x0, 0.0), 1.0), min(max(y0, 0.0), 1.0), min(max(x1, 0.0), 1.0), min(max(y1, 0.0), 1.0)
+
+
+def box_iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes; 0 where either is inverted or empty."""
+    ax0, ay0, ax1, ay1 = first
+    bx0, by0, bx1, by1 = second
+    if ax0 >= ax1 or ay0 >= ay1 or bx0 >= bx1 or by0 >= by1:
+        return 0.0
+    width = min(ax1, bx1) - max(ax0, bx0)
+    height = min(ay1, by1) - max(ay0, by0)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    covered = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - shared
+    return min(1.0, shared / covered) if 0 < covered < math.inf else 0.0
+
+
+def tracking_iou(predicted: Sequence[Box], annotated: Sequence[Box]) -> float:
+    """Mean IoU over all boxes but the first, which the prompt gives away; predictions are clipped to 0-1.
+
+    Raises:
+        ValueError: the two lists differ in length.
+    """
+    ious = [box_iou(clip(p), a) for p, a in zip(predicted[1:], annotated[1:], strict=True)]
+    return sum(ious) / len(ious)

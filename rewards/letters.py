@@ -1,0 +1,59 @@
+"""The option letter of a multiple-choice answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from string import ascii_uppercase
+
+from rewards.tasks import Unreadable
+
+# A letter by itself: not inside a word (`Could`, `T-shirt`, `it's`) and not in an abbreviation (`e.g.`,
+# `U.S.`), which the first branch swallows.
+_LONE_LETTER = re.compile(
+    r"(?<!\w)(?<!\w['’-])(?:(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?|([A-Za-z])(?!\w)(?!['’-]\w))"
+)
+_WORD_FOLLOWS = re.compile(r"\s++[\"'“‘(]?(?!(?:or|and|is)\b)(?:\w['’-]?\w|\d)")
+_SENTENCE_OPENS = re.compile(r"(?:[.!?):*–-]\s?|\n)\Z")
+
+
+def read_letter(answer: str, num_options: int | None = None) -> str:
+    """Read the one option letter of an answer: `C`, `(c)`, `C. a cat`, `Answer: C`, `The answer is C`.
+
+    Args:
+        num_options: How many options the question has, 1 to 26; unknown allows A to Z.
+
+    Returns:
+        The letter in upper case.
+
+    Raises:
+        Unreadable: no letter, two different ones, or a letter beyond the options.
+    """
+    letters = set(_letters(answer))
+    if len(letters) != 1:
+        raise Unreadable("no letter in the answer" if not letters else "more than one letter in the answer")
+    letter = letters.pop()
+    if letter not in ascii_uppercase[:num_options]:
+        raise Unreadable(f"option {letter} does not exist")
+    return letter
+
+
+def _letters(answer: str) -> Iterator[str]:
+    """Every lone letter that is not an English word, in upper case.
+
+    Before another word, `a` is the article and `I` the pronoun. A capital `A` is the article only where it
+    opens a sentence after an earlier letter (`C. A cat`): elsewhere it may well be the answer.
+    """
+    read_one = False
+    for match in _LONE_LETTER.finditer(answer):
+        letter = match.group(1)
+        if letter is None:
+            continue
+        start = match.start()
+        may_be_word = letter in "aiI" or (
+            letter == "A" and read_one and _SENTENCE_OPENS.search(answer[max(0, start - 2) : start])
+        )
+        if may_be_word and _WORD_FOLLOWS.match(answer, match.end()):
+            continue
+        read_one = True
+        yield letter.upper()

@@ -1,0 +1,109 @@
+"""Reading a file of predictions: every line gives a sample, and one that cannot be scored says why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.scoring import check_duration
+from rewards.targets import BadTarget, is_number, read_target
+from rewards.tasks import COMPONENTS, TASKS
+
+SampleId = str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One line of a predictions file.
+
+    Attributes:
+        id: None where the line has none that is a string or a number.
+        task: None where it could not be read or is unknown.
+        response: The text to score.
+        target: None where it does not fit the task.
+        duration: Length of the clip in seconds, where known.
+        num_options: How many options the question has, where known.
+        problem: Why the line is bad and scores 0, or None.
+    """
+
+    id: SampleId | None = None
+    task: str | None = None
+    response: str = ""
+    target: Mapping[str, Any] | None = None
+    duration: float | None = None
+    num_options: int | None = None
+    problem: str | None = None
+
+
+def parse_sample(line: bytes) -> Sample:
+    """Read one line `{"id", "task", "response", "target", "duration"}`; never raises.
+
+    `duration` may be missing or null where it is unknown. `options` (a list) or `num_options` gives the range
+    of letters.
+    """
+    try:
+        fields = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        return Sample(problem=f"not UTF-8 at byte {error.start} of the line")
+    except (ValueError, RecursionError) as error:
+        # Among the ValueErrors are numbers of thousands of digits.
+        return Sample(problem=f"not JSON: {getattr(error, 'msg', error)}")
+    if not isinstance(fields, dict):
+        return Sample(problem=f"expected a JSON object, found {type(fields).__name__}")
+    return _from_fields(fields)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not standard JSON")
+
+
+def _from_fields(fields: Mapping[str, Any]) -> Sample:
+    task = fields.get("task")
+    task = task if isinstance(task, str) and task in COMPONENTS else None
+    problems = _field_problems(fields)
+    target_problem = _target_problem(task, fields) if task and "target" in fields else None
+    if target_problem:
+        problems.append(target_problem)
+    target_is_usable = task is not None and "target" in fields and target_problem is None
+    return Sample(
+        id=fields.get("id") if _is_id(fields.get("id")) else None,
+        task=task,
+        response=fields["response"] if isinstance(fields.get("response"), str) else "",
+        target=fields["target"] if target_is_usable else None,
+        duration=fields.get("duration") if target_is_usable else None,
+        num_options=_num_options(fields) if target_is_usable else None,
+        problem="; ".join(problems) or None,
+    )
+
+
+def _field_problems(fields: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the fields, the target aside."""
+    missing = [name for name in ("id", "task", "response", "target") if name not in fields]
+    problems = [f"missing {', '.join(missing)}"] if missing else []
+    if "id" in fields and not _is_id(fields["id"]):
+        problems.append("id must be a string or a number")
+    if "task" in fields and fields["task"] not in TASKS:
+        problems.append(f"unknown task {ascii(fields['task']):.60}; known: {', '.join(TASKS)}")
+    if "response" in fields and not isinstance(fields["response"], str):
+        problems.append(f"response must be a string, found {type(fields['response']).__name__}")
+    return problems
+
+
+def _target_problem(task: str, fields: Mapping[str, Any]) -> str | None:
+    try:
+        check_duration(fields.get("duration"))
+        read_target(task, fields["target"], _num_options(fields))
+    except BadTarget as error:
+        return str(error)
+    return None
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) or is_number(value)
+
+
+def _num_options(fields: Mapping[str, Any]) -> Any:
+    options = fields.get("options") or fields.get("num_options")
+    return len(options) if isinstance(options, list) else options

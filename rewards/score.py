@@ -1,0 +1,122 @@
+"""Score a file of predictions: `python -m rewards.score --input FILE [--mode paper] [--output FILE]`.
+
+Scores go to the output (standard output unless told otherwise) as JSON Lines, and nothing else does; bad
+lines, warnings and the summary go to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from rewards.predictions import Sample, parse_sample
+from rewards.scoring import score_response
+from rewards.summary import Summary
+from rewards.tasks import Mode, Score, zero_score
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+console = Console(stderr=True, markup=False, highlight=False)
+
+
+class ScoringMode(StrEnum):
+    """Choices of `--mode`."""
+
+    strict = "strict"
+    paper = "paper"
+
+
+def main(
+    input_path: Annotated[
+        Path, typer.Option("--input", help="JSON Lines of id, task, response, target, duration.")
+    ],
+    mode: Annotated[ScoringMode, typer.Option(help="Which definition of the rewards.")] = ScoringMode.strict,
+    output_path: Annotated[Path | None, typer.Option("--output", help="Default: standard output.")] = None,
+    direct: Annotated[bool, typer.Option("--direct", help="Responses have no <think> block.")] = False,
+) -> None:
+    """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 nothing could be scored."""
+    summary = Summary(mode.value)
+    with ExitStack() as files:
+        output = sys.stdout
+        try:
+            if output_path and output_path.exists() and output_path.samefile(input_path):
+                stop(f"--output {output_path} would overwrite the input")
+            lines = files.enter_context(input_path.open("rb"))
+            if output_path:
+                output = files.enter_context(output_path.open("w", encoding="ascii"))
+        except OSError as error:
+            stop(f"cannot open {error.filename}: {error.strerror}")
+        for sample in read_samples(lines):
+            score = score_sample(sample, mode.value, thinking=not direct)
+            summary.add(sample, score)
+            if score is not None:
+                print(score_line(sample, score), file=output)
+    if summary.is_empty:
+        stop(f"{input_path} holds no samples")
+    console.print(summary.table())
+    zeros = summary.bad - summary.unscored
+    tell(f"bad lines: {summary.bad} (scored 0: {zeros}, unscored lines: {summary.unscored})")
+    raise typer.Exit(1 if summary.bad else 0)
+
+
+def read_samples(lines: Iterable[bytes]) -> Iterator[Sample]:
+    """The sample of every line that is not blank; tells of bad lines and repeated ids as it meets them."""
+    first_use: dict[object, int] = {}
+    for number, line in enumerate(lines, start=1):
+        line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+        if not line.strip():
+            continue
+        sample = parse_sample(line)
+        if sample.problem:
+            fate = "scored 0" if sample.task else "unscored"
+            tell(f"line {number}: {sample.problem} ({fate})")
+        first = first_use.setdefault(sample.id, number)
+        if sample.id is not None and first != number:
+            tell(f"line {number}: warning: id {sample.id!a} was used on line {first}; both count")
+        yield sample
+
+
+def score_sample(sample: Sample, mode: Mode, thinking: bool) -> Score | None:
+    """The score of a line: 0 throughout for a bad one, None where its task is not known."""
+    if sample.task is None:
+        return None
+    if sample.problem or sample.target is None:
+        return zero_score(sample.task, sample.problem or "no target")
+    return score_response(
+        sample.task,
+        sample.response,
+        sample.target,
+        duration=sample.duration,
+        mode=mode,
+        thinking=thinking,
+        num_options=sample.num_options,
+    )
+
+
+def score_line(sample: Sample, score: Score) -> str:
+    """The line written for a sample: plain ASCII, standard JSON."""
+    fields = {"id": sample.id, "task": sample.task, "rewards": score.rewards, "total": score.total}
+    return json.dumps(fields, allow_nan=False)
+
+
+def tell(message: str) -> None:
+    """Print one line to standard error, unwrapped."""
+    console.print(message, soft_wrap=True)
+
+
+def stop(message: str) -> NoReturn:
+    """End the program with a message and exit code 2."""
+    tell(message)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    typer.run(main)

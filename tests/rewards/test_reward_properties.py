@@ -1,0 +1,206 @@
+"""What holds for every response: no exception, values in range, time linear in the length."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from rewards import COMPONENTS, TASKS, Mode, score_response
+from rewards.boxes import box_iou
+from rewards.intervals import interval_iou, union_iou
+
+TARGETS: dict[str, dict[str, Any]] = {
+    "temporal_grounding": {"interval": [5.0, 10.0]},
+    "tracking": {"boxes": [[0.1, 0.1, 0.5, 0.5]] * 8},
+    "multiple_choice": {"answer": "C"},
+    "grounded_qa": {"answer": "C", "intervals": [[5.0, 10.0], [12.0, 15.0]]},
+}
+# How long one example takes says nothing on a busy machine; the linear-time tests measure processor time.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MODES: tuple[Mode, ...] = ("strict", "paper")
+MAX_CHARACTERS = 200_000
+
+# Pieces that the readers react to, so that random responses come close to good ones.
+PIECES = st.sampled_from(
+    [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "<glue>",
+        "</glue>",
+        "[[0.1, 0.1, 0.5, 0.5],",
+        "[(5, 10)]",
+    ]
+    + ["5", "10", "0:12", "1e999", ".5", "-3", "to", "and", "-", "–", ",", "[", "]", "(", ")", "s"]
+    + ["C", "c", "A.", "a cat", " ", "\n", "\x00", "\ud800", "٣"]
+)
+TEXTS = st.one_of(
+    st.text(st.characters(), max_size=200),
+    st.binary(max_size=200).map(lambda raw: raw.decode("utf-8", "surrogateescape")),
+    st.binary(max_size=200).map(lambda raw: raw.decode("latin-1")),
+    st.lists(PIECES, max_size=40).map("".join),
+)
+RESPONSES = st.one_of(
+    TEXTS,
+    st.builds("<think>{}</think><answer>{}</answer>".format, TEXTS, TEXTS),
+    st.builds("<think>x</think><answer>{}</answer><glue>{}</glue>".format, TEXTS, TEXTS),
+)
+TIMES = st.floats(-1e3, 1e3)
+INTERVALS = st.tuples(TIMES, TIMES)
+BOXES = st.tuples(*[st.floats(-0.5, 1.5)] * 4)
+
+
+@settings(unhurried, max_examples=400)
+@given(RESPONSES, st.sampled_from(TASKS), st.sampled_from(MODES), st.booleans())
+@example(
+    "<think>x</think><answer>" + "9" * 5000 + " to 1e99999999</answer>", "temporal_grounding", "paper", True
+)
+@example("<answer>1e99999999 to 2e-99999999</answer>", "temporal_grounding", "strict", False)
+def test_any_response_gets_a_score_in_range(response: str, task: str, mode: Mode, thinking: bool) -> None:
+    score = score_response(task, response, TARGETS[task], duration=30.0, mode=mode, thinking=thinking)
+    assert tuple(score.rewards) == COMPONENTS[task]
+    assert all(0.0 <= value <= 1.0 for value in score.rewards.values())
+    assert score.total == sum(score.rewards.values())
+    assert (score.reason is None) == (0.0 not in score.rewards.values())
+
+
+@pytest.mark.parametrize("response", [None, 5, b"<answer>C</answer>", ["C"]])
+def test_a_response_that_is_no_string_scores_0(response: Any) -> None:
+    score = score_response("multiple_choice", response, {"answer": "C"})
+    assert score.total == 0.0
+    assert score.reason
+
+
+@unhurried
+@given(INTERVALS, INTERVALS)
+@example((0.0, 0.1), (0.1, 0.3))
+def test_interval_iou_is_symmetric_and_in_range(
+    first: tuple[float, float], second: tuple[float, float]
+) -> None:
+    assert 0.0 <= interval_iou(first, second) <= 1.0
+    assert interval_iou(first, second) == interval_iou(second, first)
+    assert interval_iou(first, first) == float(first[0] < first[1])
+
+
+@unhurried
+@given(st.lists(INTERVALS, min_size=1, max_size=4), st.lists(INTERVALS, min_size=1, max_size=4))
+def test_union_iou_is_symmetric_and_in_range(
+    first: list[tuple[float, float]], second: list[tuple[float, float]]
+) -> None:
+    assert 0.0 <= union_iou(first, second) <= 1.0
+    assert union_iou(first, second) == pytest.approx(union_iou(second, first), abs=1e-12)
+    assert union_iou(first, second) == union_iou(first[::-1] * 2, second)
+
+
+@unhurried
+@given(INTERVALS, INTERVALS)
+def test_union_iou_of_single_intervals_is_interval_iou(
+    first: tuple[float, float], second: tuple[float, float]
+) -> None:
+    assert union_iou([first], [second]) == pytest.approx(interval_iou(first, second), abs=1e-9)
+
+
+@unhurried
+@given(BOXES, BOXES)
+def test_box_iou_is_symmetric_and_in_range(
+    first: tuple[float, float, float, float], second: tuple[float, float, float, float]
+) -> None:
+    assert 0.0 <= box_iou(first, second) <= 1.0
+    assert box_iou(first, second) == box_iou(second, first)
+
+
+@unhurried
+@given(st.lists(RESPONSES, max_size=8), st.randoms(use_true_random=False))
+def test_scores_do_not_depend_on_the_other_samples(responses: list[str], order: random.Random) -> None:
+    shuffled = order.sample(range(len(responses)), len(responses))
+    target = TARGETS["grounded_qa"]
+    alone = [score_response("grounded_qa", response, target) for response in responses]
+    mixed = {index: score_response("grounded_qa", responses[index], target) for index in shuffled}
+    assert [mixed[index] for index in range(len(responses))] == alone
+
+
+def run_of(piece: str, characters: int) -> str:
+    return (piece * characters)[:characters]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "[",
+        "[ ",
+        "[[",
+        "(5,",
+        "[(5, 10), ",
+        "[(1, 2), (3, 4)]",
+        "[0.1, 0.1, 0.5, 0.5], ",
+        "[[0.1, 0.1, 0.5, 0.5], ",
+        "]",
+        "1",
+        "0",
+        "1.",
+        ".1",
+        "1:",
+        "1:02:",
+        "1e",
+        "-",
+        "- 5 ",
+        "5 to ",
+        "5 to 10, ",
+        " ",
+        "5" + " " * 999,
+        "5 s" + " " * 999,
+        "\n",
+        "A cat. ",
+        "C ",
+        "a.",
+        "a ",
+        "a" + " " * 999,
+        "A-",
+        "'",
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "<answer></answer>",
+        "</think><answer>",
+        "</think> <answer>x",
+        "</answer> <glue>",
+        "</answer><glue></glue>",
+        "<think><answer></answer></think>",
+        "</think>" + " " * 999,
+        "<",
+        "١",
+        "\ud800",
+        "\x00",
+    ],
+)
+def test_no_response_takes_long(piece: str, task: str, mode: Mode) -> None:
+    run = run_of(piece, MAX_CHARACTERS // 3)
+    wrapped = f"<think>{run}</think><answer>[{run}</answer><glue>[{run}</glue>"
+    assert seconds_to_score([run_of(piece, MAX_CHARACTERS), wrapped], task, mode) < 1.0
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("task", TASKS)
+def test_runs_of_two_kinds_do_not_multiply(task: str, mode: Mode) -> None:
+    half = MAX_CHARACTERS // 2
+    kinds = [(" ", "A cat "), (" ", "- 5"), ("1", "1 to "), ("9", " "), (" ", "<answer>"), ("[", "5, ")]
+    insides = ["C" + run_of(first, half) + run_of(second, half) for first, second in kinds]
+    responses = [f"<think>x</think><answer>{inside}</answer><glue>{inside}</glue>" for inside in insides]
+    assert seconds_to_score(responses, task, mode) < 3.0
+
+
+def seconds_to_score(responses: list[str], task: str, mode: Mode) -> float:
+    """Processor time; linear scans stay far below the limits asked for, a quadratic one far above."""
+    start = time.process_time()
+    for response in responses:
+        score_response(task, response, TARGETS[task], duration=30.0, mode=mode)
+    return time.process_time() - start

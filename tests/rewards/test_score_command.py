@@ -1,0 +1,183 @@
+"""The command that scores a file."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BOXES = [[0.1, 0.1, 0.5, 0.5]] * 8
+
+
+def line(id: Any, task: str, answer: str, target: Any, **more: Any) -> dict[str, Any]:
+    response = f"<think>x</think><answer>{answer}</answer>{more.pop('glue', '')}"
+    return {"id": id, "task": task, "response": response, "target": target, "duration": 30.0, **more}
+
+
+GOOD = [
+    line("tg-1", "temporal_grounding", "10 to 20", {"interval": [12, 18]}),
+    line("tg-2", "temporal_grounding", "12 to 18", {"interval": [12, 18]}, duration=None),
+    line("tr-1", "tracking", str(BOXES), {"boxes": BOXES}),
+    line("mc-1", "multiple_choice", "E", {"answer": "C"}, options=["w", "x", "y", "z"]),
+    line(7, "grounded_qa", "C", {"answer": "C", "intervals": [[5, 10]]}, glue="<glue>[(5, 7)]</glue>"),
+]
+
+
+def score(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rewards.score", "--input", str(file), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def write(folder: Path, lines: list[Any]) -> Path:
+    """A predictions file of JSON objects, or of raw bytes as they are."""
+    file = folder / "predictions.jsonl"
+    raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    file.write_bytes(b"\n".join(raw) + b"\n")
+    return file
+
+
+def strict_json(text: str) -> list[dict[str, Any]]:
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    return [json.loads(row, parse_constant=refuse) for row in text.splitlines()]
+
+
+def row_of(table: str, task: str, component: str) -> list[str]:
+    """Cells of the summary's row of a task and a component."""
+    rows = [[cell.strip() for cell in row.strip("│ ").split("│")] for row in table.splitlines()]
+    return next(row for row in rows if len(row) > 3 and row[0] == task and row[3] == component)
+
+
+def test_a_file_of_good_lines(tmp_path: Path) -> None:
+    run = score(write(tmp_path, GOOD))
+    assert run.returncode == 0, run.stderr
+    assert strict_json(run.stdout) == [
+        {"id": "tg-1", "task": "temporal_grounding", "rewards": {"format": 1.0, "iou": 0.6}, "total": 1.6},
+        {"id": "tg-2", "task": "temporal_grounding", "rewards": {"format": 1.0, "iou": 1.0}, "total": 2.0},
+        {"id": "tr-1", "task": "tracking", "rewards": {"format": 1.0, "iou": 1.0}, "total": 2.0},
+        {"id": "mc-1", "task": "multiple_choice", "rewards": {"format": 0.0, "accuracy": 0.0}, "total": 0.0},
+        {
+            "id": 7,
+            "task": "grounded_qa",
+            "rewards": {"format": 1.0, "accuracy": 1.0, "evidence_iou": 0.4},
+            "total": 2.4,
+        },
+    ]
+    assert row_of(run.stderr, "temporal_grounding", "iou")[1:6] == ["2", "0", "iou", "0.8000", "1.0000"]
+    assert row_of(run.stderr, "tracking", "iou")[5] == "1.0000"
+    assert row_of(run.stderr, "multiple_choice", "accuracy")[4:] == ["0.0000", "1.0000"]
+    assert row_of(run.stderr, "grounded_qa", "total")[4] == "2.4000"
+    assert "constant answer for tracking: first box repeated" in run.stderr
+    assert "constant answer for temporal_grounding: 40% to 60% of the clip" in run.stderr
+    assert "bad lines: 0" in run.stderr
+
+
+def test_output_file_paper_mode_and_direct_template(tmp_path: Path) -> None:
+    direct = line("a", "temporal_grounding", "1:02 to 1:10", {"interval": [1, 2]})
+    direct["response"] = "<answer>-1 to 2</answer>"
+    output = tmp_path / "scores.jsonl"
+    run = score(write(tmp_path, [direct]), "--mode", "paper", "--direct", "--output", str(output))
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
+    assert [row["rewards"] for row in strict_json(output.read_text())] == [{"format": 1.0, "iou": 1.0}]
+
+
+# A line, what is told of it, and the task that counts it.
+BAD: list[tuple[Any, str, str | None]] = [
+    (b'{"id": "x", "task": "tracking"', "not JSON", None),
+    (b"[1, 2]", "expected a JSON object", None),
+    (b'{"id": "x\xff"}', "not UTF-8", None),
+    (b"[" * 100_000, "not JSON", None),
+    (b'{"id": ' + b"9" * 5000 + b"}", "not JSON", None),
+    (b'{"id": "x", "task": "tracking", "duration": NaN}', "not standard JSON", None),
+    ({**GOOD[0], "task": "captioning"}, "unknown task 'captioning'; known: temporal_grounding", None),
+    ({**GOOD[0], "task": ["tracking"]}, "unknown task", None),
+    ({"id": "x", "response": "", "target": {}}, "missing task", None),
+    ({"task": "tracking", "response": "", "target": {"boxes": BOXES}}, "missing id", "tracking"),
+    ({"id": "x", "task": "tracking"}, "missing response, target", "tracking"),
+    ({**GOOD[0], "id": None}, "id must be", "temporal_grounding"),
+    ({**GOOD[0], "response": None}, "response must be a string, found NoneType", "temporal_grounding"),
+    ({**GOOD[0], "target": {"interval": [12]}}, "target.interval", "temporal_grounding"),
+    ({**GOOD[0], "target": {"boxes": BOXES}}, "target.interval", "temporal_grounding"),
+    ({**GOOD[0], "duration": "30"}, "duration must be", "temporal_grounding"),
+    ({**GOOD[3], "target": {"answer": "F"}}, "option F does not exist", "multiple_choice"),
+    ({**GOOD[3], "options": None, "num_options": 99}, "number of options", "multiple_choice"),
+]
+
+
+@pytest.fixture(scope="module")
+def run_on_bad_lines(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    return score(write(tmp_path_factory.mktemp("bad"), [*GOOD, *(line for line, _, _ in BAD)]))
+
+
+def test_bad_lines_are_reported_by_number(run_on_bad_lines: subprocess.CompletedProcess[str]) -> None:
+    assert run_on_bad_lines.returncode == 1
+    for number, (_, reason, task) in enumerate(BAD, start=len(GOOD) + 1):
+        reported = next(
+            row for row in run_on_bad_lines.stderr.splitlines() if row.startswith(f"line {number}: ")
+        )
+        assert reason in reported
+        assert reported.endswith("(scored 0)" if task else "(unscored)")
+    assert f"bad lines: {len(BAD)} (scored 0: 9, unscored lines: 9)" in run_on_bad_lines.stderr
+
+
+def test_bad_lines_stay_in_the_denominator(run_on_bad_lines: subprocess.CompletedProcess[str]) -> None:
+    rows = strict_json(run_on_bad_lines.stdout)
+    assert len(rows) == len(GOOD) + 9
+    assert all(row["total"] == 0 for row in rows[len(GOOD) :])
+    assert [row["task"] for row in rows[len(GOOD) :]] == [task for _, _, task in BAD if task]
+    # Two good lines (0.6 + 1.0) and five bad ones, of which two have a usable target for the constant answer.
+    cells = row_of(run_on_bad_lines.stderr, "temporal_grounding", "iou")
+    assert cells[1:6] == ["7", "5", "iou", f"{1.6 / 7:.4f}", f"{4 / 7:.4f}"]
+
+
+def test_the_order_of_the_lines_leaves_the_means(
+    tmp_path: Path, run_on_bad_lines: subprocess.CompletedProcess[str]
+) -> None:
+    lines = [*GOOD, *(line for line, _, _ in BAD)]
+    random.Random(1).shuffle(lines)
+    run = score(write(tmp_path, lines))
+    assert (
+        run.stderr[run.stderr.index("strict scoring") :]
+        == (run_on_bad_lines.stderr[run_on_bad_lines.stderr.index("strict scoring") :])
+    )
+
+
+def test_repeated_ids_are_told_and_both_count(tmp_path: Path) -> None:
+    run = score(write(tmp_path, [GOOD[0], GOOD[1], GOOD[0]]))
+    assert run.returncode == 0
+    assert "line 3: warning: id 'tg-1' was used on line 1" in run.stderr
+    assert len(strict_json(run.stdout)) == 3
+
+
+def test_odd_text_passes_through(tmp_path: Path) -> None:
+    lone = {**GOOD[0], "id": "\ud800\u2028", "response": "\udfff\x00" + GOOD[0]["response"]}
+    marked = b"\xef\xbb\xbf" + json.dumps(GOOD[1]).encode() + b"\r"
+    run = score(write(tmp_path, [marked, lone, b"  ", lone]))
+    assert run.returncode == 0, run.stderr
+    assert [row["id"] for row in strict_json(run.stdout)] == ["tg-2", "\ud800\u2028", "\ud800\u2028"]
+    assert "line 4: warning" in run.stderr
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "overwritten", "no folder"])
+def test_a_file_that_cannot_be_used_is_one_clear_message(tmp_path: Path, kind: str) -> None:
+    file = write(tmp_path, [GOOD[0]])
+    runs = {
+        "missing": lambda: score(tmp_path / "none.jsonl"),
+        "folder": lambda: score(tmp_path),
+        "empty": lambda: score(write(tmp_path, [])),
+        "overwritten": lambda: score(file, "--output", str(file)),
+        "no folder": lambda: score(file, "--output", str(tmp_path / "none" / "scores.jsonl")),
+    }
+    run = runs[kind]()
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert len(run.stderr.splitlines()) == 1
+    assert str(tmp_path) in run.stderr
