@@ -10,6 +10,7 @@ what to do, and leaves the full output in `.venv/set-up.log`; running it again c
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import os
 import re
@@ -122,6 +123,17 @@ def check_compiler(python: str) -> None:
         )
 
 
+def check_libraries() -> None:
+    """libnuma, which vLLM's CPU build links to and no package brings along."""
+    try:
+        ctypes.CDLL("libnuma.so.1")
+    except OSError as error:
+        raise SetUpFailed(
+            f"vLLM's CPU build needs libnuma ({error})",
+            "install it (Debian, Ubuntu: `apt-get install libnuma1`; Fedora: `dnf install numactl-libs`)",
+        ) from error
+
+
 def check_disk(extra: str) -> None:
     """Room for the environment, unless it is already there in part."""
     free_gb = shutil.disk_usage(ROOT).free / 1e9
@@ -165,7 +177,7 @@ def cpu_index_answers() -> bool:
 
 
 def install_packages(extra: str) -> None:
-    """pip installs the project, editable, with the pins; where to look is up to pip's own configuration."""
+    """Have pip install the project, editable, with the pins; where to look is pip's own configuration."""
     command = [str(PYTHON), "-m", "pip", "install", "--no-input", "--progress-bar=off", "--no-compile"]
     command += ["--disable-pip-version-check", "-c", PINS]
     if extra == "cpu" and cpu_index_answers():
@@ -207,8 +219,10 @@ def main() -> int:
     step = "finding Python"
     try:
         python = find_python(arguments.python)
-        step = "checking compiler and disk"
+        step = "checking compiler, libraries and disk"
         check_compiler(python)
+        if arguments.extra == "cpu":
+            check_libraries()
         check_disk(arguments.extra)
         step = f"creating {VENV} with {python}"
         print(f"set-up 1/3: {step}", flush=True)

@@ -16,7 +16,9 @@ from typing import IO
 QUIET_S = 15.0
 TAIL_LINES = 60
 # What pip says that tells a person how far it is.
-NEWS = re.compile(r"^\s*(Collecting \S+|Downloading \S+.*|Building .*|Installing collected packages|WARNING: Retry.*)")
+NEWS = re.compile(
+    r"^\s*(Collecting \S+|Downloading \S+.*|Building .*|Installing collected packages|WARNING: Retry.*)"
+)
 
 
 class SetUpFailed(Exception):
