@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.clips import take_usable
 from cluster.config import RunConfig
 from cluster.evaluation import Question, ask
-from cluster.metrics import PerStage, Stage, StepRecord
+from cluster.metrics import PerStage, Stage, StepRecord, TaskRewards
 from cluster.progress import Progress
 from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
@@ -24,7 +26,7 @@ COLD_START_POLICY = "cold_start_policy"
 
 
 def cold_start(
-    config: RunConfig, system: System, prompts: PromptSet, log: RunLog, progress: Progress, model_path: Path
+    config: RunConfig, system: System, prompts: PromptSet, log: RunLog, progress: Progress, model_path: Path | str
 ) -> Path:
     """Train on demonstrations until enough sampled answers parse; returns the folder of the resulting policy.
 
@@ -41,20 +43,35 @@ def cold_start(
     for step in range(1, section.max_steps + 1):
         began = time.monotonic()
         report = learner.step(batches.next(), "sft")
-        parsed, record = None, _record(step, report)
+        look = None
         if step % section.check_every == 0:
-            parsed, record = _look(config, system, probe, step, record)
-        record = record.model_copy(update={"seconds": PerStage(learn=_seconds(report), total=time.monotonic() - began)})
+            look = _look(config, system, probe, step)
+        record = _record(step, report, look, time.monotonic() - began)
         log.step(record)
         progress.step(record)
-        if parsed is not None and section.parse_target is not None and parsed >= section.parse_target:
-            progress.say(f"cold start: {parsed:.1%} of sampled answers parse after {step} steps")
+        if look and section.parse_target is not None and look.parsed >= section.parse_target:
+            progress.say(f"cold start: {look.parsed:.1%} of sampled answers parse after {step} steps")
             break
     else:
         _say_unfinished(config, progress)
     folder = config.run_dir / COLD_START_POLICY
     learner.export_hf(str(folder.absolute()))
     return folder
+
+
+@dataclass(frozen=True)
+class Look:
+    """What sampled answers showed.
+
+    Attributes:
+        parsed: Share of the probe prompts whose answer parses.
+        tasks: Mean rewards of the answers by task.
+    """
+
+    parsed: float
+    tasks: dict[str, TaskRewards]
+    sync_seconds: float
+    rollout_seconds: float
 
 
 class DemonstrationBatches:
@@ -68,17 +85,12 @@ class DemonstrationBatches:
         self._ahead = (1 + config.data.prefetch) * self._size
 
     def next(self) -> list[TrainSample]:
-        """The next batch; prompts without a clip are passed over."""
-        samples: list[TrainSample] = []
-        while len(samples) < self._size:
-            self._system.clips.prefetch(self._stream[self._next + i] for i in range(self._ahead))
-            chosen = [self._stream[self._next + i] for i in range(self._size - len(samples))]
-            self._next += len(chosen)
-            clips = self._system.clips.request(chosen)
-            samples += [
-                self._sample(prompt, clip) for prompt, clip in zip(chosen, clips, strict=True) if clip is not None
-            ]
-        return samples
+        """The next batch; prompts that cannot be used are passed over."""
+        clips = self._system.clips
+        clips.prefetch(self._stream[self._next + ahead] for ahead in range(self._ahead))
+        found = take_usable(self._stream, clips, self._next, self._size)
+        self._next += len(found)
+        return [self._sample(prompt, clip) for prompt, clip in found if clip is not None]
 
     def _sample(self, prompt: VideoPrompt, clip: object) -> TrainSample:
         text = demonstrate(self._scenes[prompt.id], prompt)
@@ -88,42 +100,50 @@ class DemonstrationBatches:
 def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[VideoPrompt]:
     """Training prompts, the tasks in turn, whose sampled answers show whether the format is there."""
     shuffled = random.Random(seed).sample(list(train), len(train))
-    by_task = [[prompt for prompt in shuffled if prompt.task == task] for task in sorted({p.task for p in train})]
+    by_task = [
+        [prompt for prompt in shuffled if prompt.task == task] for task in sorted({p.task for p in train})
+    ]
     rounds = zip(*(group[:size] for group in by_task), strict=False)
     return [prompt for group in rounds for prompt in group][:size]
 
 
-def _look(
-    config: RunConfig, system: System, probe: Sequence[VideoPrompt], step: int, record: StepRecord
-) -> tuple[float, StepRecord]:
-    """Sample answers with the current weights; the share that parses, and the record with their rewards."""
+def _look(config: RunConfig, system: System, probe: Sequence[VideoPrompt], step: int) -> Look:
+    """Sample answers with the current weights."""
+    began = time.monotonic()
     if system.connected:
-        sync_seconds = system.sync(step)
+        system.sync(step)
     else:
         system.version = step
-        sync_seconds = system.connect()
-    questions = [Question(prompt, config.rollout.temperature, step) for prompt in probe]
-    samples = ask(config, system, questions)
+        system.connect()
+    synced = time.monotonic()
+    samples = ask(config, system, [Question(prompt, config.rollout.temperature, step) for prompt in probe])
     scores = [(str(sample.prompt.task), sample.score) for sample in samples if sample.score]
-    parsed = sum(score.parsed for _, score in scores) / len(samples)
-    return parsed, record.model_copy(update={"tasks": task_rewards_of(scores), "weight_version": step})
+    return Look(
+        parsed=sum(score.parsed for _, score in scores) / len(samples),
+        tasks=task_rewards_of(scores),
+        sync_seconds=synced - began,
+        rollout_seconds=time.monotonic() - synced,
+    )
 
 
-def _record(step: int, report: StepReport) -> StepRecord:
+def _record(step: int, report: StepReport, look: Look | None, total_seconds: float) -> StepRecord:
     return StepRecord(
         step=step,
         stage=Stage.COLD_START,
         weight_version=step,
+        tasks=look.tasks if look else {},
         loss=report.loss,
         entropy=report.entropy,
         grad_norm=report.grad_norm,
         learning_rate=report.learning_rate,
+        seconds=PerStage(
+            learn=sum(report.seconds.values()),
+            sync=look.sync_seconds if look else None,
+            rollout=look.rollout_seconds if look else None,
+            total=total_seconds,
+        ),
         tokens=PerStage(learn=report.tokens),
     )
-
-
-def _seconds(report: StepReport) -> float:
-    return sum(report.seconds.values())
 
 
 def _say_unfinished(config: RunConfig, progress: Progress) -> None:
