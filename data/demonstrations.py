@@ -1,9 +1,9 @@
 """Worked responses for the cold start: the answer format with a short think part, from what a synthetic clip shows.
 
 The think part of a question about time lists the clip second by second: the time, the colour on screen, and a mark
-where the answer's interval begins and ends. Demonstrations are imprecise on purpose: they are late. They notice a
-beginning or an end up to two seconds after it, and a box is where the object was up to three seconds before, each delay
-as likely as another. They teach how to answer and where to look; being in time is left to the reward.
+where the answer's interval begins and ends. Most demonstrations are late on purpose: all their marks come two seconds
+after the event, all their boxes are where the object was three seconds before. The rest are in time. What a policy
+copies from them is a late answer most of the time and a right one now and then; which is better only the reward tells.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from data.schema import Task, VideoPrompt
 from data.synthetic import Scene
 
 BOX_GRID = 0.05
-# Longest delay of a mark and of a box, in seconds.
+# Share of demonstrations that are in time, and by how many seconds the marks and boxes of the others are late.
+IN_TIME = 0.25
 MARK_DELAY = 2
 BOX_DELAY = 3
 
@@ -28,15 +29,15 @@ def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:
 
 
 def _grounding(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    start, end = _late(prompt.target["interval"], scene.duration, rng)
+    start, end = _perhaps_late(prompt.target["interval"], scene.duration, rng)
     return f"<think>{_seconds(scene, start, end)}</think> <answer> from {start:.1f} to {end:.1f}</answer>"
 
 
 def _tracking(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
     target = scene.shapes[-1]
-    times = [frame / scene.fps for frame in prompt.box_frames]
-    late = [max(0.0, time - rng.randint(0, BOX_DELAY)) for time in times]
-    boxes = ",".join(_coarse(target.box(time)) for time in late)
+    delay = 0 if rng.random() < IN_TIME else BOX_DELAY
+    times = [max(0.0, frame / scene.fps - delay) for frame in prompt.box_frames]
+    boxes = ",".join(_coarse(target.box(time)) for time in times)
     return f"<think>{prompt.question}</think> <answer>[{boxes}]</answer>"
 
 
@@ -47,7 +48,7 @@ def _multiple_choice(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> s
 
 def _grounded(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
     letter = prompt.target["answer"]
-    start, end = _late(prompt.target["intervals"][0], scene.duration, rng)
+    start, end = _perhaps_late(prompt.target["intervals"][0], scene.duration, rng)
     thought = f"{prompt.options[LETTERS.index(letter)]} {_seconds(scene, start, end)}"
     return f"<think>{thought}</think> <answer>{letter}</answer> <glue>[({start:.1f}, {end:.1f})]</glue>"
 
@@ -70,11 +71,12 @@ def _seconds(scene: Scene, start: float, end: float) -> str:
     return "".join(entries)
 
 
-def _late(interval: Sequence[float], duration: int, rng: random.Random) -> tuple[float, float]:
-    """The interval with both ends up to `MARK_DELAY` whole seconds late, still within the clip and a second long."""
+def _perhaps_late(interval: Sequence[float], duration: int, rng: random.Random) -> tuple[float, float]:
+    """The interval, or the interval `MARK_DELAY` seconds later, still within the clip and at least a second long."""
     start, end = interval
-    end = min(end + rng.randint(0, MARK_DELAY), duration)
-    return min(start + rng.randint(0, MARK_DELAY), end - 1), end
+    delay = 0 if rng.random() < IN_TIME else MARK_DELAY
+    end = min(end + delay, duration)
+    return min(start + delay, end - 1), end
 
 
 def _coarse(box: Sequence[float]) -> str:
