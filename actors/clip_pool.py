@@ -66,6 +66,7 @@ class ClipPool:
         self._loading: dict[ClipKey, _Load] = {}
         self._cached: OrderedDict[ClipKey, _Cached] = OrderedDict()
         self._quarantined: dict[ClipKey, str] = {}
+        self._tokens: dict[ClipKey, int] = {}
         self._counts: Counter[str] = Counter()
         self._cached_bytes = 0
         self._decode_seconds = 0.0
@@ -98,6 +99,10 @@ class ClipPool:
         clips = [self._serve(key) for key in keys]
         self._evict()
         return clips
+
+    def tokens(self, prompt: VideoPrompt) -> int:
+        """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
+        return self._tokens[clip_key(prompt)]
 
     @property
     def quarantined(self) -> dict[str, str]:
@@ -146,6 +151,7 @@ class ClipPool:
         if report.problem is None:
             self._cached[key] = _Cached(load.clip, report.nbytes)
             self._cached_bytes += report.nbytes
+            self._tokens[key] = report.tokens
         else:
             self._quarantined[key] = report.problem
 

@@ -84,6 +84,8 @@ def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
         # request arrives while a weight update clears them.
         "mm_processor_cache_gb": 0,
         "disable_log_stats": True,
+        # Requests that enter together are scheduled in the order of their prompts, not of their arrival.
+        "scheduling_policy": "priority",
         "use_tqdm_on_load": False,
     }
     if settings.use_gpu:

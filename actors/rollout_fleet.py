@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from typing import Any
 
 import ray
@@ -13,15 +12,15 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.engine import EngineSettings
-from actors.fleet import call, result_of, stop
+from actors.fleet import call, collect, stop
 from actors.rollout_worker import RolloutWorker
-from data.failures import ActorFailure, missed_deadline
+from actors.start_together import Turn
+from data.failures import ActorFailure
 from data.records import Rollout, SamplingSettings
 from data.schema import VideoPrompt
 
 # An engine takes any number of requests and schedules them itself.
 CONCURRENT_CALLS = 1000
-POLL_SECONDS = 1.0
 SHUTDOWN_SECONDS = 10.0
 SAMPLING = "sampling responses"
 
@@ -65,12 +64,23 @@ class RolloutRequest:
     sampling: SamplingSettings
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """A group under way.
+
+    Attributes:
+        worker: Name of the rollout worker that samples it.
+        rollout: Reference that becomes a `Rollout`.
+    """
+
+    worker: str
+    rollout: ray.ObjectRef
+
+
 class RolloutFleet:
     """Distributes groups over the rollout workers.
 
-    All responses of a group are sampled by one worker, and prompts about the same clip go to the same worker, where its
-    features may still be cached. New clips go to the workers in turn, so that the distribution depends on nothing but
-    the order of the requests.
+    All responses of a group are sampled by one worker.
 
     Attributes:
         workers: Actor handles by name.
@@ -84,8 +94,7 @@ class RolloutFleet:
         self.pids: dict[str, int] = {}
         self._request_timeout_s = request_timeout_s
         self._placement = placement
-        self._turns = cycle(self.workers)
-        self._worker_of_clip: dict[str, str] = {}
+        self._batches = 0
 
     @classmethod
     def start(cls, engine: EngineSettings, settings: FleetSettings, version: int = 0) -> RolloutFleet:
@@ -112,29 +121,36 @@ class RolloutFleet:
             raise
         return fleet
 
-    def generate(self, request: RolloutRequest) -> ray.ObjectRef:
-        """Submit a group; the reference becomes a `Rollout`."""
-        return self._submit(request, self._route(request))
+    def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
+        """Submit groups; does not wait.
 
-    def as_completed(self, requests: Iterable[RolloutRequest], max_groups: int) -> Iterator[Rollout]:
-        """Sample groups, at most `max_groups` at a time, and yield each when it is done.
+        The same requests go to the same workers in every run: prompts about one clip to one worker, where its features
+        are computed once, and the clips to the workers in turn.
+
+        Args:
+            together: Every worker starts on all of its groups at once, in their order, so that what is sampled does
+                not depend on how fast they arrive. Stops what it is sampling for that moment.
+        """
+        workers = _assign([request.prompt.video for request in requests], list(self.workers))
+        sizes, places = Counter(workers), Counter[str]()
+        self._batches += 1
+        submitted = []
+        for request, worker in zip(requests, workers, strict=True):
+            turn = Turn(self._batches, places[worker], sizes[worker]) if together else None
+            places[worker] += 1
+            generate = self.workers[worker].generate
+            rollout = generate.remote(request.prompt, request.text, request.clip, request.sampling, turn)
+            submitted.append(Submitted(worker, rollout))
+        return submitted
+
+    def gather(self, submitted: Sequence[Submitted]) -> list[Rollout]:
+        """Wait for groups; their rollouts in order.
 
         Raises:
-            ActorFailure: a worker died, raised or took too long; names it and the prompt.
+            ActorFailure: a worker died, raised or took too long; names it.
         """
-        waiting = iter(requests)
-        running: dict[ray.ObjectRef, tuple[str, float]] = {}
-        while True:
-            for request in islice(waiting, max_groups - len(running)):
-                worker = self._route(request)
-                running[self._submit(request, worker)] = (worker, time.monotonic())
-            if not running:
-                return
-            ready, _ = ray.wait(list(running), timeout=POLL_SECONDS)
-            for ref in ready:
-                worker, _ = running.pop(ref)
-                yield result_of(ref, worker, SAMPLING)
-            self._check_age(running.values())
+        rollouts, workers = [group.rollout for group in submitted], [group.worker for group in submitted]
+        return collect(rollouts, workers, SAMPLING, self._request_timeout_s)
 
     def check(self, deadline_s: float) -> dict[str, dict[str, float]]:
         """Each worker's metrics.
@@ -152,20 +168,11 @@ class RolloutFleet:
             remove_placement_group(self._placement)
             self._placement = None
 
-    def _route(self, request: RolloutRequest) -> str:
-        clip = request.prompt.video
-        if clip not in self._worker_of_clip:
-            self._worker_of_clip[clip] = next(self._turns)
-        return self._worker_of_clip[clip]
 
-    def _submit(self, request: RolloutRequest, worker: str) -> ray.ObjectRef:
-        handle = self.workers[worker]
-        return handle.generate.remote(request.prompt, request.text, request.clip, request.sampling)
-
-    def _check_age(self, running: Iterable[tuple[str, float]]) -> None:
-        for worker, submitted in running:
-            if time.monotonic() - submitted > self._request_timeout_s:
-                raise missed_deadline(worker, SAMPLING, self._request_timeout_s)
+def _assign(clips: Sequence[str], workers: Sequence[str]) -> list[str]:
+    """The worker of each clip: each new clip goes to the next worker."""
+    places = {clip: place for place, clip in enumerate(dict.fromkeys(clips))}
+    return [workers[places[clip] % len(workers)] for clip in clips]
 
 
 def reserve(settings: FleetSettings) -> PlacementGroup | None:

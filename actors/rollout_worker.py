@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.engine import EngineSettings, banned_tokens, build_engine, prepare_environment
+from actors.start_together import StartTogether, Turn
 from data.encoding import vllm_request
 from data.records import Response, Rollout, SamplingSettings
 from data.schema import VideoPrompt
@@ -55,12 +56,18 @@ class RolloutWorker:
         """
         prepare_environment(self._settings)
         self._engine = build_engine(self._settings)
+        self._together = StartTogether(self._engine)
         self._banned = banned_tokens(self._engine)
         await self._set_version(version)
         return os.getpid()
 
     async def generate(
-        self, prompt: VideoPrompt, text: str, clip: Clip, sampling: SamplingSettings
+        self,
+        prompt: VideoPrompt,
+        text: str,
+        clip: Clip,
+        sampling: SamplingSettings,
+        turn: Turn | None = None,
     ) -> Rollout:
         """Sample one group of responses.
 
@@ -69,6 +76,7 @@ class RolloutWorker:
             text: The whole prompt in chat layout, with one `<|video_pad|>`.
             clip: The decoded clip. Pass its object reference: Ray resolves it to memory shared with the object store.
             sampling: Responses, temperature, length and seed.
+            turn: Its place among the groups that this worker is to start together; None starts at once.
 
         Raises:
             ValueError: a greedy group of more than one response, or a prompt that does not fit `max_model_len`.
@@ -77,7 +85,7 @@ class RolloutWorker:
         self._requests += 1
         self._running += 1
         try:
-            output = await self._sample(vllm_request(clip, text), self._sampling_params(sampling))
+            output = await self._sample(vllm_request(clip, text), self._sampling_params(sampling), turn)
         finally:
             self._running -= 1
         responses = [_response(completion) for completion in output.outputs]
@@ -163,15 +171,18 @@ class RolloutWorker:
         await self._started.update_weight_version(str(version))
         self._version = version
 
-    async def _sample(self, request: dict[str, Any], params: SamplingParams) -> RequestOutput:
-        final: RequestOutput | None = None
-        prompt = cast("PromptType", request)
-        async for output in self._started.generate(
-            prompt, params, request_id=f"{self.name}-{self._requests}"
-        ):
-            final = output
-        assert final is not None, "vLLM ended a request without an output"
-        return final
+    async def _sample(
+        self, request: dict[str, Any], params: SamplingParams, turn: Turn | None
+    ) -> RequestOutput:
+        async with self._together.entering(turn):
+            output = await self._started.add_request(
+                request_id=f"{self.name}-{self._requests}",
+                prompt=cast("PromptType", request),
+                params=params,
+                priority=turn.place if turn else 0,
+            )
+        # One output, when the last response has ended; an engine that died raises.
+        return cast("RequestOutput", await output.get())
 
     def _sampling_params(self, sampling: SamplingSettings) -> SamplingParams:
         from vllm import SamplingParams

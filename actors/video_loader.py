@@ -21,6 +21,7 @@ class LoadReport:
         video: The file.
         seconds: Time it took, retries included.
         nbytes: Size of the decoded pixels, bytes; 0 without a clip.
+        tokens: How many tokens of a prompt the clip takes.
         digest: Identifies the pixels; empty without a clip.
         problem: Why there is no clip, or None.
     """
@@ -28,6 +29,7 @@ class LoadReport:
     video: str
     seconds: float
     nbytes: int = 0
+    tokens: int = 0
     digest: str = ""
     problem: str | None = None
 
@@ -50,7 +52,8 @@ class VideoLoader:
             clip = self._decoder.decode(video, box_frames)
         except ClipError as error:
             return LoadReport(video, time.monotonic() - started, problem=error.reason), None
-        return LoadReport(video, time.monotonic() - started, clip.nbytes, clip.digest), clip
+        tokens = self._decoder.contract.count_tokens(*clip.frames.shape[:3])
+        return LoadReport(video, time.monotonic() - started, clip.nbytes, tokens, clip.digest), clip
 
     def shutdown(self) -> None:
         """End the decoding process."""

@@ -18,12 +18,7 @@ class ActorFailure(RuntimeError):
     def __init__(self, name: str, what: str, last_words: str, advice: str = "") -> None:
         # All arguments go to the base class: an exception is pickled by its args when it crosses to another process.
         super().__init__(name, what, last_words, advice)
-        self.name, self.what, self.last_words, self.advice = (
-            name,
-            what,
-            last_words,
-            advice,
-        )
+        self.name, self.what, self.last_words, self.advice = name, what, last_words, advice
 
     def __str__(self) -> str:
         lines = [f"{self.name} failed while {self.what}."]

@@ -44,9 +44,7 @@ class FleetClient:
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Let every engine join the transfer group, each at its own ranks."""
         offsets = range(
-            init_info["rank_offset"],
-            init_info["rank_offset"] + self.num_ranks,
-            self._ranks_per_worker,
+            init_info["rank_offset"], init_info["rank_offset"] + self.num_ranks, self._ranks_per_worker
         )
         calls = [(init_info | {"rank_offset": offset},) for offset in offsets]
         self._call("init_weight_transfer_engine", calls, "joining the weight transfer group")
@@ -57,19 +55,13 @@ class FleetClient:
 
     def update_weights(self, update_info: Any) -> None:
         """Let every worker receive; one call per worker and sync."""
-        self._call(
-            "update_weights",
-            self._same(update_info),
-            f"receiving weight version {self.next_version}",
-        )
+        self._call("update_weights", self._same(update_info), f"receiving weight version {self.next_version}")
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Put the weights into service under `weight_version`, by default `next_version`."""
         version = self.next_version if weight_version is None else int(weight_version)
         self._call(
-            "finish_weight_update",
-            self._same(version),
-            f"putting weight version {version} into service",
+            "finish_weight_update", self._same(version), f"putting weight version {version} into service"
         )
 
     def weight_checksums(self) -> dict[str, dict[str, str]]:

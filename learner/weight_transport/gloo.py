@@ -29,13 +29,7 @@ from vllm.distributed.weight_transfer import (
 )
 from vllm.distributed.weight_transfer.base import TrainerInitInfo
 
-from data.transport import (
-    GLOO_BACKEND,
-    GlooHandshake,
-    GlooUpdate,
-    fill_buckets,
-    plan_buckets,
-)
+from data.transport import GLOO_BACKEND, GlooHandshake, GlooUpdate, fill_buckets, plan_buckets
 
 SENDER = 0
 POLL_SECONDS = 0.0005
@@ -70,12 +64,7 @@ class GlooTrainerWeightTransferEngine(TrainerWeightTransferEngine[GlooTrainerIni
     init_info_cls = GlooTrainerInitInfo
 
     def __init__(
-        self,
-        *,
-        client: VLLMWeightSyncClient,
-        source: WeightSource,
-        is_sender: bool,
-        bucket_bytes: int,
+        self, *, client: VLLMWeightSyncClient, source: WeightSource, is_sender: bool, bucket_bytes: int
     ) -> None:
         super().__init__(client=client, source=source, is_sender=is_sender)
         self._weights = source
@@ -98,10 +87,7 @@ class GlooTrainerWeightTransferEngine(TrainerWeightTransferEngine[GlooTrainerIni
         if source is None:
             raise ValueError("gloo weight transfer needs a WeightSource")
         engine = cls(
-            client=client,
-            source=source,
-            is_sender=init_info.is_sender,
-            bucket_bytes=init_info.bucket_bytes,
+            client=client, source=source, is_sender=init_info.is_sender, bucket_bytes=init_info.bucket_bytes
         )
         if engine.is_sender:
             engine._group = _open_group(init_info, client)
