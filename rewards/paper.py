@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from rewards.boxes import Box
@@ -112,7 +113,7 @@ def has_layout(text: str, order: Sequence[str]) -> bool:
     if not text.startswith(opening) or not text.endswith(closing):
         return False
     position, end = len(opening), len(text) - len(closing)
-    for pair in zip(order, order[1:], strict=False):
+    for pair in pairwise(order):
         junction = _JUNCTION[pair].search(text, position, max(position, end))
         if junction is None:
             return False

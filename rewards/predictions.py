@@ -85,7 +85,7 @@ def _field_problems(fields: Mapping[str, Any]) -> list[str]:
     if "id" in fields and not _is_id(fields["id"]):
         problems.append("id must be a string or a number")
     if "task" in fields and fields["task"] not in TASKS:
-        problems.append(f"unknown task {ascii(fields['task']):.60}; known: {', '.join(TASKS)}")
+        problems.append(f"unknown task {fields['task']!a:.60}; known: {', '.join(TASKS)}")
     if "response" in fields and not isinstance(fields["response"], str):
         problems.append(f"response must be a string, found {type(fields['response']).__name__}")
     return problems
