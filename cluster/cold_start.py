@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from cluster.clips import take_usable
 from cluster.config import RunConfig
+from cluster.eval_records import EvalSample
 from cluster.evaluation import Question, ask
 from cluster.metrics import PerStage, Stage, StepRecord, TaskRewards
 from cluster.progress import Progress
@@ -50,7 +53,7 @@ def cold_start(
         log.step(record)
         progress.step(record)
         if look and section.parse_target is not None and look.parsed >= section.parse_target:
-            progress.say(f"cold start: {look.parsed:.1%} of sampled answers parse after {step} steps")
+            progress.say(f"cold start: {look.parsed:.1%} of sampled answers parse in every task after {step} steps")
             break
     else:
         _say_unfinished(config, progress)
@@ -64,7 +67,7 @@ class Look:
     """What sampled answers showed.
 
     Attributes:
-        parsed: Share of the probe prompts whose answer parses.
+        parsed: Share of the probe prompts whose answer parses, in the task where it is smallest.
         tasks: Mean rewards of the answers by task.
     """
 
@@ -119,11 +122,19 @@ def _look(config: RunConfig, system: System, probe: Sequence[VideoPrompt], step:
     samples = ask(config, system, [Question(prompt, config.rollout.temperature, step) for prompt in probe])
     scores = [(str(sample.prompt.task), sample.score) for sample in samples if sample.score]
     return Look(
-        parsed=sum(score.parsed for _, score in scores) / len(samples),
+        parsed=least_parsed(samples),
         tasks=task_rewards_of(scores),
         sync_seconds=synced - began,
         rollout_seconds=time.monotonic() - synced,
     )
+
+
+def least_parsed(samples: Sequence[EvalSample]) -> float:
+    """The share of answers that parse, of the task where it is smallest; an easy task must not hide a hard one."""
+    by_task: dict[str, list[bool]] = defaultdict(list)
+    for sample in samples:
+        by_task[str(sample.prompt.task)].append(sample.score is not None and sample.score.parsed)
+    return min(fmean(parsed) for parsed in by_task.values())
 
 
 def _record(step: int, report: StepReport, look: Look | None, total_seconds: float) -> StepRecord:
