@@ -93,11 +93,6 @@ def _betas(config: RunConfig) -> Iterator[Problem]:
         yield Problem(("learner.adam_betas",), "each must be at least 0 and below 1")
 
 
-def _schedule(config: RunConfig) -> Iterator[Problem]:
-    if config.run.algorithm == "grpo" and config.learner.warmup_steps >= config.grpo.steps:
-        yield Problem(("learner.warmup_steps", "grpo.steps"), "the warm-up must end before the run does")
-
-
 def _rollout_gpus(config: RunConfig) -> Iterator[Problem]:
     gpus, parallel = config.rollout.gpus_per_worker, config.rollout.tensor_parallel_size
     if gpus not in (0, parallel) and not (parallel == 1 and gpus < 1):
@@ -162,6 +157,11 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
         yield Problem(
             ("data.num_prompts", "data.source"), "synthetic prompts have no end; say how many to render"
         )
+    if data.source != SYNTHETIC and config.has_cold_start:
+        yield Problem(
+            ("data.source", "model.path", "run.algorithm"),
+            f"demonstrations can be written for `{SYNTHETIC}` clips only; start from a trained model.path",
+        )
     if data.source != SYNTHETIC and Path(data.source).resolve() == Path(data.eval_source).resolve():
         yield Problem(
             ("data.source", "data.eval_source"),
@@ -184,7 +184,6 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _video,
     _clip_bounds,
     _betas,
-    _schedule,
     _rollout_gpus,
     _shared_gpus,
     _learner_memory,

@@ -29,7 +29,8 @@ python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.
   no Ray, GPU, model or dataset. **`--resume`** goes on from the last checkpoint of the run.
 - **Scalars** are YAML 1.2: `1e-6` is a number, and only `true` and `false` are booleans.
 
-Relative paths are relative to the folder the run is started in. {count} fields:
+Relative paths start at the folder the run is started in; for a submitted job that is a copy, so give it an
+absolute `run.output_dir`. {count} fields:
 """
 
 

@@ -52,9 +52,12 @@ def config_error(
 
 
 def problem_lines(problems: Sequence[Problem], origins: Origins, defaults: Mapping[str, Any]) -> list[str]:
-    """One indented line for each mistake, its values and their places in front."""
-    lines = []
+    """Each mistake on a line of its own: behind its value, or above its values where there are several."""
+    lines: list[str] = []
     for problem in problems:
-        places = " with ".join(origins.describe(key, defaults) for key in problem.keys)
-        lines.append(f"  - {places}: {problem.message}" if places else f"  - {problem.message}")
+        places = [origins.describe(key, defaults) for key in problem.keys]
+        if len(places) == 1:
+            lines.append(f"  - {places[0]}: {problem.message}")
+        else:
+            lines += [f"  - {problem.message}", *(f"      {place}" for place in places)]
     return lines

@@ -86,7 +86,7 @@ def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:
     loaded.add([*missing_things(loaded.config), *_short_here(loaded.config)])
     if loaded.problems:
         raise loaded.error(loaded.problems)
-    _say(f"run {loaded.config.run.name}: {loaded.config.run_dir.absolute()}; starting Ray")
+    _announce(loaded.config)
     _run(loaded, resume)
 
 
@@ -104,6 +104,12 @@ def _run(loaded: LoadedConfig, resume: bool) -> None:
     except ClusterTooSmall as error:
         # Only the launcher knows the file and line that asked for it.
         raise loaded.error(error.problems) from error
+
+
+def _announce(config: RunConfig) -> None:
+    _say(f"run {config.run.name}: {config.run_dir.absolute()}; connecting to Ray")
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not Path(config.run.output_dir).is_absolute():
+        _say("it lies in the job's copy of the project; an absolute run.output_dir outlives the job")
 
 
 def _short_here(config: RunConfig) -> list[Problem]:

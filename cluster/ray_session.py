@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address
+from ray._raylet import AuthenticationTokenLoader, Config
 
 from cluster.config import RunConfig
 from cluster.config_problems import Problem
@@ -24,6 +26,7 @@ from cluster.placement import placement, shortages
 PROJECT = Path(__file__).resolve().parent.parent
 # Set by `ray job submit`, whose own runtime environment already carries the project.
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 KNOCK_SECONDS = 10.0
 
 
@@ -51,13 +54,14 @@ def ray_session(config: RunConfig) -> Iterator[None]:
         check_capacity(config)
         yield
         return
-    try:
+    with ExitStack() as stack:
+        if address_of(config) is None:
+            stack.enter_context(_own_token())
+        # Stops the processes that `init` started here; a cluster that was joined only loses its driver.
+        stack.callback(ray.shutdown)
         _connect(config)
         check_capacity(config)
         yield
-    finally:
-        # Stops the processes that `init` started here; a cluster that was joined only loses its driver.
-        ray.shutdown()
 
 
 def address_of(config: RunConfig) -> str | None:
@@ -123,9 +127,34 @@ def _connect(config: RunConfig) -> None:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - a Ray that does not come up in time raises just that
             where = f"join Ray at {address}" if address else "start Ray on this machine"
             raise RunFailure(f"Could not {where}: {error}") from error
+
+
+@contextmanager
+def _own_token() -> Iterator[None]:
+    """Give a Ray that is started here a token of its own, unless the user has settled how Ray authenticates.
+
+    Left alone, Ray 2.60 writes one to `~/.ray/auth_token` and RAY_AUTH_MODE into this process's environment.
+    Every later `ray start` would then ask for a token, which `ray job submit` does not send unless told to.
+    """
+    before = {name: os.environ.get(name) for name in AUTHENTICATION}
+    if not any(before.values()) and not (Path.home() / ".ray" / "auth_token").exists():
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    _read_authentication_again()
+    try:
+        yield
+    finally:
+        for name in (name for name, value in before.items() if value is None):
+            os.environ.pop(name, None)
+        _read_authentication_again()
+
+
+def _read_authentication_again() -> None:
+    """Make Ray forget the mode and the token that it read earlier in this process, in the order its own tests use."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _knock(address: str | None) -> None:

@@ -16,6 +16,8 @@ from cluster.config.learning import CheckpointSection, ColdStartSection, GrpoSec
 from cluster.config.system import LoggingSection, RaySection, SyncSection
 
 __all__ = [
+    "SYNTHETIC",
+    "TINY",
     "CheckpointSection",
     "ColdStartSection",
     "DataSection",
@@ -29,10 +31,8 @@ __all__ = [
     "RolloutSection",
     "RunConfig",
     "RunSection",
-    "SYNTHETIC",
     "Section",
     "SyncSection",
-    "TINY",
     "VideoSection",
 ]
 

@@ -151,7 +151,9 @@ def test_all_mistakes_are_told_at_once(write: Write) -> None:
         f"rollout.group_size = 1 ({path}:3)",
         f'rollout.num_workers = "two" ({path}:4)',
         f"learner.num_worker = 2 ({path}:5)",
-        'sync.backend = "nccl" (command line) with learner.gpus_per_worker = 0.0 (the default)',
+        "  - nccl moves weights between GPUs; use gloo or auto on the CPU\n"
+        '      sync.backend = "nccl" (command line)\n'
+        "      learner.gpus_per_worker = 0.0 (the default)\n",
         "data.nonsense = 1 (command line)",
         "'nonsense' (command line): expected section.field=value",
         "'run.seed=[' (command line): the value is not YAML",

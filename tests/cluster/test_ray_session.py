@@ -14,7 +14,13 @@ import ray
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
-from cluster.ray_session import ClusterTooSmall, address_of, ray_session, worker_environment
+from cluster.ray_session import (
+    AUTHENTICATION,
+    ClusterTooSmall,
+    address_of,
+    ray_session,
+    worker_environment,
+)
 
 SMALL = {
     "ray": {"num_cpus": 3},
@@ -33,11 +39,14 @@ def config(**sections: dict[str, Any]) -> RunConfig:
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     if ray.is_initialized():
         pytest.skip("this process is part of a cluster already")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for name in ("RAY_ADDRESS", *AUTHENTICATION):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_session_on_this_machine() -> None:
+def test_a_session_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+
     def look_around() -> tuple[dict[str, str], str]:
         """What a worker process sees, and where a process of its own finds the project."""
         code = "import actors; print(actors.__file__)"
@@ -65,6 +74,16 @@ def test_a_session_on_this_machine() -> None:
             pytest.fail("the run was started")
         assert ray.is_initialized()
     assert not ray.is_initialized()
+    # A token left in either place makes the next `ray start` refuse `ray job submit`.
+    assert not (tmp_path / ".ray").exists()
+    assert not any(name in os.environ for name in AUTHENTICATION)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_second_session_in_one_process() -> None:
+    for _ in range(2):
+        with ray_session(config()):
+            assert ray.get(ray.remote(lambda: 7).remote()) == 7
 
 
 @pytest.mark.usefixtures("alone")
