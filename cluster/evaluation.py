@@ -33,7 +33,7 @@ def evaluate(
     """Answer every held-out prompt greedily and write `eval_<stage>.jsonl`.
 
     Returns:
-        One sample per prompt, in order. A prompt whose clip does not decode has no score and counts 0.
+        One sample per prompt, in order. A prompt that cannot be used (its clip, its length) has no score and counts 0.
     """
     progress.stage(f"evaluation ({stage.replace('_', ' ')})", total=len(prompts))
     samples: list[EvalSample] = []
@@ -57,17 +57,18 @@ def ask(config: RunConfig, system: System, questions: Sequence[Question]) -> lis
         for question, clip in zip(questions, clips, strict=True)
         if clip is not None
     ]
-    answered = {r.prompt.id: r for r in system.fleet.as_completed(requests, config.rollout.max_concurrent)}
-    rollouts = list(answered.values())
-    scores = dict(zip(answered, system.rewards.score(rollouts), strict=True))
+    rollouts = system.fleet.gather(system.fleet.submit(requests))
+    answered = iter(zip(rollouts, system.rewards.score(rollouts), strict=True))
     return [
-        _sample(system, question.prompt, answered.get(question.prompt.id), scores.get(question.prompt.id))
-        for question in questions
+        _unanswered(system, question.prompt) if clip is None else _answered(*next(answered))
+        for question, clip in zip(questions, clips, strict=True)
     ]
 
 
-def _sample(system: System, prompt: VideoPrompt, rollout: Rollout | None, scores: list[Score] | None) -> EvalSample:
-    if rollout is None or not scores:
-        return EvalSample(prompt, "", None, problem=system.clips.quarantined.get(prompt.video, "no response"))
-    response = rollout.responses[0]
-    return EvalSample(prompt, response.text, scores[0], len(response.token_ids))
+def _answered(rollout: Rollout, scores: Sequence[Score]) -> EvalSample:
+    (response,) = rollout.responses
+    return EvalSample(rollout.prompt, response.text, scores[0], len(response.token_ids))
+
+
+def _unanswered(system: System, prompt: VideoPrompt) -> EvalSample:
+    return EvalSample(prompt, "", None, problem=system.clips.problem(prompt))

@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 
-from actors.fleet import collect
-from actors.rollout_fleet import SAMPLING, RolloutRequest
+from actors.rollout_fleet import RolloutRequest, Submitted
+from cluster.clips import take_usable
 from cluster.config import RunConfig
 from cluster.prompts import PromptStream
 from cluster.system import System
 from data.records import Rollout, SamplingSettings, TrainSample
-from data.schema import VideoPrompt
 from learner.objective import group_advantages
 from rewards import Score
 
@@ -70,7 +69,7 @@ class Taken:
 
     Attributes:
         groups: In the order of the prompt stream.
-        skipped: Prompts passed over because of their clip.
+        skipped: Prompts passed over because of their clip or their length.
         seconds: Waiting time per stage: `decode`, `rollout`, `reward`.
     """
 
@@ -83,9 +82,8 @@ class Taken:
 class _Pending:
     """A group on its way."""
 
-    prompt: VideoPrompt
     clip: Any
-    rollout: Any
+    submitted: Submitted
 
 
 class GroupProducer:
@@ -120,37 +118,32 @@ class GroupProducer:
         """Wait for the next `count` groups, score them and compute advantages."""
         pending, skipped = self._pop(count)
         started = time.monotonic()
-        names = [f"the rollout worker of prompt {item.prompt.id}" for item in pending]
-        deadline = self._config.rollout.request_timeout_s
-        rollouts: list[Rollout] = collect([item.rollout for item in pending], names, SAMPLING, deadline)
+        rollouts = self._system.fleet.gather([item.submitted for item in pending])
         sampled = time.monotonic()
         scores = self._system.rewards.score(rollouts)
         scored = time.monotonic()
         groups = [
-            self._group(item, rollout, its) for item, rollout, its in zip(pending, rollouts, scores, strict=True)
+            self._group(item, rollout, its)
+            for item, rollout, its in zip(pending, rollouts, scores, strict=True)
         ]
         decode, self._decode_seconds = self._decode_seconds, 0.0
         seconds = {"decode": decode, "rollout": sampled - started, "reward": scored - sampled}
         return Taken(groups, skipped, seconds)
 
     def _submit(self, count: int) -> None:
-        """Submit `count` prompts; those whose clip is quarantined are passed over and replaced by the next."""
+        """Submit `count` prompts; those that cannot be used are passed over and replaced by the next."""
         started = time.monotonic()
-        fleet, submitted = self._system.fleet, 0
-        while submitted < count:
-            positions = range(self._next, self._next + count - submitted)
-            prompts = [self._stream[position] for position in positions]
-            for position, prompt, clip in zip(positions, prompts, self._system.clips.request(prompts), strict=True):
-                self._next = position + 1
-                if clip is None:
-                    self._pending.append(None)
-                    continue
-                request = RolloutRequest(
-                    prompt, self._system.encoder.prompt_text(prompt), clip, self._sampling(position)
-                )
-                self._pending.append(_Pending(prompt, clip, fleet.generate(request)))
-                submitted += 1
+        found = take_usable(self._stream, self._system.clips, self._next, count)
+        requests = [
+            RolloutRequest(prompt, self._system.encoder.prompt_text(prompt), clip, self._sampling(position))
+            for position, (prompt, clip) in enumerate(found, start=self._next)
+            if clip is not None
+        ]
         self._decode_seconds += time.monotonic() - started
+        # Strictly on-policy, nothing else is being sampled now, so waiting for the whole step costs little.
+        submitted = iter(self._system.fleet.submit(requests, together=self._config.grpo.max_staleness == 0))
+        self._pending += [None if clip is None else _Pending(clip, next(submitted)) for _, clip in found]
+        self._next += len(found)
 
     def _pop(self, count: int) -> tuple[list[_Pending], int]:
         found: list[_Pending] = []

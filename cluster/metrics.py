@@ -94,7 +94,7 @@ class StepRecord(Record):
     truncated_share: Number = Field(None, description="share of responses that ended at the length limit")
 
     groups_dropped: int = Field(0, description="groups left out: all rewards equal, or too stale")
-    clips_skipped: int = Field(0, description="prompts skipped in this step because of their clip")
+    clips_skipped: int = Field(0, description="prompts skipped in this step: their clip or length")
     clips_quarantined: int = Field(0, description="clips quarantined so far in the run")
     rewards_failed: int = Field(0, description="responses whose reward function raised or gave NaN")
     cache_hit_rate: Number = Field(None, description="share of clip requests served from the cache")

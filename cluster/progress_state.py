@@ -129,6 +129,8 @@ def plain_line(state: ProgressState) -> str:
         "grad norm": figure(record.grad_norm),
     }
     parts += [f"{name} {text}" for name, text in named.items() if text != "–"]
+    counted = {"prompts skipped": record.clips_skipped, "rewards failed": record.rewards_failed}
+    parts += [f"{count} {name}" for name, count in counted.items() if count]
     parts += [step_seconds(record)] if record.seconds.total is not None else []
     parts += [f"{spoken(left)} left"] if (left := state.pace.seconds_left(state.clock())) is not None else []
     return " | ".join(parts)

@@ -75,6 +75,7 @@ def _figures(record: StepRecord) -> RenderableType:
         "response tokens": figure(record.response_length_mean, ".0f"),
         "groups dropped": str(record.groups_dropped),
         "clips skipped": f"{record.clips_skipped} ({record.clips_quarantined} quarantined)",
+        "rewards failed": str(record.rewards_failed),
         "cache hits": _percent(None if record.cache_hit_rate is None else 100 * record.cache_hit_rate),
     }
     grid = Table.grid(padding=(0, 2, 0, 0))

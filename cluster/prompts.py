@@ -48,6 +48,11 @@ class PromptStream:
         self._seed = seed
         self._order: tuple[int, list[int]] = (-1, [])
 
+    @property
+    def epoch_length(self) -> int:
+        """How many prompts there are."""
+        return len(self._prompts)
+
     def __getitem__(self, position: int) -> VideoPrompt:
         epoch, place = divmod(position, len(self._prompts))
         if self._order[0] != epoch:
@@ -116,7 +121,9 @@ def _synthesize(
 ) -> tuple[list[VideoPrompt], dict[str, Scene]]:
     """Render the clips that are not there yet, and write their annotations beside them."""
     folder = (Path(config.run.output_dir) / f"clips-v{RENDERING_VERSION}" / split).absolute()
-    seeds = [(task, first_seed + 4 * i + list(Task).index(task)) for task, n in counts.items() for i in range(n)]
+    seeds = [
+        (task, first_seed + 4 * i + list(Task).index(task)) for task, n in counts.items() for i in range(n)
+    ]
     pairs = [make_scene(task, seed, contract) for task, seed in seeds]
     _render([(scene, folder / prompt.video) for scene, prompt in pairs], f"{split} clips", progress)
     write_annotations(config.run_dir / f"prompts_{split}.jsonl", [_with_path(p, folder) for _, p in pairs])

@@ -89,9 +89,7 @@ def _stages(
     if config.run.algorithm == "sft":
         evaluate(config, system, prompts.held_out, "cold_start", progress)
         return
-    settings = learner_settings(
-        config, config.grpo.steps, config.learner.learning_rate, config.grpo.kl_coef
-    )
+    settings = learner_settings(config, config.grpo.steps, config.learner.learning_rate, config.grpo.kl_coef)
     system.start_learner(model_path, settings)
     frontier = training_loop.load(config, system, progress) if frontier else Frontier(version=system.version)
     system.version = frontier.version
@@ -149,7 +147,8 @@ def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, 
     for prompt in held_out:
         by_task.setdefault(str(prompt.task), []).append(prompt)
     return {
-        task: PERCENT * constant_baseline(task, [(p.target, p.duration) for p in its], config.reward.mode).mean
+        task: PERCENT
+        * constant_baseline(task, [(p.target, p.duration) for p in its], config.reward.mode).mean
         for task, its in by_task.items()
     }
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from actors.fleet import collect, stop
 from actors.reward_worker import RewardWorker
 from actors.rollout_fleet import FleetSettings, RolloutFleet
 from actors.video_loader import VideoLoader
+from cluster.clips import UsableClips
 from cluster.config import RunConfig
 from cluster.placement import threads
 from cluster.progress import Progress
@@ -31,6 +31,8 @@ from rewards import Score
 
 GIB = 2**30
 STOP_SECONDS = 5.0
+# Ranks report a peer that is late before the driver gives all of them up.
+GRACE_SECONDS = 10.0
 
 
 class RewardPool:
@@ -62,12 +64,6 @@ class RewardPool:
         queues = [iter(answer) for answer in answers]
         return [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
 
-    def failures(self) -> int:
-        """Responses whose custom reward function failed, since the start."""
-        refs = [worker.failures.remote() for worker in self._workers.values()]
-        counts = collect(refs, list(self._workers), "reporting failures", self._timeout_s)
-        return sum(chain.from_iterable(count.values() for count in counts))
-
     def shutdown(self) -> None:
         """End the workers."""
         stop(self._workers, STOP_SECONDS)
@@ -87,7 +83,9 @@ class System:
         connected: Whether learner and rollout workers share a transfer group.
     """
 
-    def __init__(self, config: RunConfig, progress: Progress, model_path: Path | str, version: int = 0) -> None:
+    def __init__(
+        self, config: RunConfig, progress: Progress, model_path: Path | str, version: int = 0
+    ) -> None:
         """Start loaders, reward workers and, in the background, the rollout workers on `model_path`."""
         self.version = version
         self.connected = False
@@ -101,7 +99,9 @@ class System:
             RolloutFleet.start, self._engine_settings(model_path), self._fleet_settings(), version
         )
         self.encoder = VideoEncoder(model_path, self._contract, config.data.thinking)
-        self.clips = self._start_loaders()
+        self.clips = UsableClips(
+            self._start_loaders(), self.encoder, config.rollout.max_prompt_tokens, progress.warn
+        )
         self.rewards = RewardPool(config)
 
     @property
@@ -132,11 +132,11 @@ class System:
             str(model_path),
             functools.partial(VideoEncoder, str(model_path), self._contract, self._config.data.thinking),
             [options] * section.num_workers,
-            section.step_timeout_s,
+            section.step_timeout_s + GRACE_SECONDS,
         )
         count = section.num_workers
         with self._progress.waiting(f"starting {count} learner rank{'s'[: count > 1]} (DeepSpeed)"):
-            self._learner.start()
+            self._learner.start(section.start_timeout_s)
         return self._learner
 
     def connect(self) -> float:
@@ -213,7 +213,9 @@ class System:
         )
 
 
-def learner_settings(config: RunConfig, total_steps: int, learning_rate: float, kl_coef: float) -> LearnerSettings:
+def learner_settings(
+    config: RunConfig, total_steps: int, learning_rate: float, kl_coef: float
+) -> LearnerSettings:
     """The learner's settings for one stage of a run."""
     section, grpo = config.learner, config.grpo
     return LearnerSettings(

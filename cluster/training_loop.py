@@ -71,7 +71,7 @@ def train(
 def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepReport | None:
     """One optimizer step on the admitted groups; None when there are too few to share among the ranks."""
     samples = [sample for group in groups for sample in group.samples()]
-    if len(groups) < config.learner.num_workers:
+    if len(samples) < config.learner.num_workers:
         return None
     return system.learner.step(samples, "grpo")
 
@@ -82,11 +82,12 @@ def check_mismatch(step: int, report: StepReport | None, config: RunConfig) -> N
     Raises:
         RunFailure: the mean of exp|logp_rollout - logp_learner| is beyond the bound.
     """
-    if report is not None and report.mismatch > config.grpo.mismatch_bound:
+    # Not `>`: a mismatch that is not a number is as bad.
+    if report is not None and not report.mismatch <= config.grpo.mismatch_bound:
         raise RunFailure(
             f"Step {step}: rollout and learner disagree: mean exp|logp_rollout - logp_learner| is "
-            f"{report.mismatch:.4f}, the bound (grpo.mismatch_bound) is {config.grpo.mismatch_bound}. They see different "
-            "prompts, positions or weights; whatever the reward curve shows since then is not to be trusted."
+            f"{report.mismatch:.4f}, the bound (grpo.mismatch_bound) is {config.grpo.mismatch_bound}. They see "
+            "different prompts, positions or weights; what the reward curve shows since is not to be trusted."
         )
 
 

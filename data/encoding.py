@@ -86,6 +86,10 @@ class VideoEncoder:
         turns = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
+    def text_tokens(self, prompt: VideoPrompt) -> int:
+        """How many tokens the prompt has beside those of its clip."""
+        return len(self._processor.tokenizer.encode(self.prompt_text(prompt), add_special_tokens=False)) - 1
+
     def response_ids(self, text: str) -> list[int]:
         """A response written by hand as token ids, the end of the turn included."""
         tokenizer = self._processor.tokenizer

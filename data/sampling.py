@@ -118,6 +118,10 @@ class SamplingContract:
             rows, columns = math.ceil(height * grow / self.unit), math.ceil(width * grow / self.unit)
         return rows * self.unit, columns * self.unit
 
+    def count_tokens(self, num_frames: int, height: int, width: int) -> int:
+        """How many tokens of a prompt a clip takes, given the size of its resized frames."""
+        return num_frames // self.temporal_patch_size * (height // self.unit) * (width // self.unit)
+
     def seconds_per_grid(self, sampled_fps: float) -> float:
         """Seconds of video in one temporal patch, rounded to a bfloat16.
 

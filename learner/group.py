@@ -57,12 +57,13 @@ class LearnerGroup:
         """Handles by name."""
         return dict(self._actors)
 
-    def start(self) -> None:
-        """Let the ranks find each other and load the policy."""
+    def start(self, deadline_s: float = 600.0) -> None:
+        """Let the ranks find each other and load the policy, within `deadline_s` seconds each."""
         first = dict(list(self._actors.items())[:1])
-        address, port = call_all(first, "address", [()], "starting", self._deadline_s)[0]
+        address, port = call_all(first, "address", [()], "starting", deadline_s)[0]
         size = len(self._actors)
-        self._all("start", [(address, port, rank, size) for rank in range(size)], "loading the policy")
+        calls = [("start", address, port, rank, size) for rank in range(size)]
+        call_all(self._actors, "call", calls, "loading the policy", deadline_s)
 
     def step(self, samples: Sequence[TrainSample], kind: Objective) -> StepReport:
         """One optimizer step on a whole batch.

@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from actors.fleet import call
+from actors.start_together import Turn
 from data.failures import ActorFailure
 from data.records import Rollout, SamplingSettings
 from data.schema import VideoPrompt
@@ -35,12 +36,14 @@ class Obedient:
         os._exit(1)
 
     async def generate(
-        self, prompt: VideoPrompt, text: str, clip: Any, sampling: SamplingSettings
+        self, prompt: VideoPrompt, text: str, clip: Any, sampling: SamplingSettings, turn: Turn | None
     ) -> Rollout:
         if text == "die":
             await self.die()
         if text == "hang":
             await self.wait(60)
+        if text == "turn":
+            return Rollout(prompt, [], [], seconds=turn.place + turn.size / 10 if turn else -1.0)
         return Rollout(prompt, [], [], worker=self.name)
 
 

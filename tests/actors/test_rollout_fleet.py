@@ -35,29 +35,38 @@ def request(clip: str, text: str = "") -> RolloutRequest:
 def test_prompts_about_a_clip_stay_together_and_clips_take_turns(actors: dict[str, Any]) -> None:
     fleet = RolloutFleet(actors, request_timeout_s=30)
     clips = ["1.mp4", "1.mp4", "2.mp4", "2.mp4", "3.mp4", "1.mp4", "4.mp4"]
-    rollouts = ray.get([fleet.generate(request(clip, str(number))) for number, clip in enumerate(clips)])
+    requests = [request(clip, str(number)) for number, clip in enumerate(clips)]
+    rollouts = fleet.gather(fleet.submit(requests))
     assert [rollout.worker for rollout in rollouts] == ["a", "a", "b", "b", "a", "a", "b"]
+    assert [rollout.prompt.id for rollout in rollouts] == [r.prompt.id for r in requests]
 
 
-def test_all_groups_come_back_once(actors: dict[str, Any]) -> None:
+def test_what_came_before_does_not_change_who_samples(actors: dict[str, Any]) -> None:
+    """A resumed run would otherwise sample on other workers than the run it continues."""
     fleet = RolloutFleet(actors, request_timeout_s=30)
-    done = [
-        rollout.prompt.video
-        for rollout in fleet.as_completed((request(str(n)) for n in range(20)), max_groups=3)
-    ]
-    assert sorted(done, key=int) == [str(number) for number in range(20)]
+    fleet.gather(fleet.submit([request("1.mp4")]))
+    again = fleet.submit([request("1.mp4"), request("2.mp4")])
+    assert [group.worker for group in again] == ["a", "b"]
+
+
+def test_groups_that_start_together_know_their_places(actors: dict[str, Any]) -> None:
+    fleet = RolloutFleet(actors, request_timeout_s=30)
+    requests = [request(clip, "turn") for clip in ("1.mp4", "2.mp4", "3.mp4")]
+    turns = [rollout.seconds for rollout in fleet.gather(fleet.submit(requests))]
+    assert turns == [0.2, 0.1, 1.2]
+    assert [rollout.seconds for rollout in fleet.gather(fleet.submit(requests, together=False))] == [-1.0] * 3
 
 
 def test_a_group_that_takes_too_long_is_an_error(actors: dict[str, Any]) -> None:
     fleet = RolloutFleet(actors, request_timeout_s=1.0)
     with pytest.raises(ActorFailure, match="(?s)b failed while sampling responses.*no answer within 1 s"):
-        list(fleet.as_completed([request("1"), request("2", "hang")], max_groups=2))
+        fleet.gather(fleet.submit([request("1"), request("2", "hang")]))
 
 
 def test_a_worker_that_dies_while_sampling_is_named(cluster: None) -> None:
     fleet = RolloutFleet(start_actors(), request_timeout_s=60)
     with pytest.raises(ActorFailure) as failure:
-        list(fleet.as_completed([request("1", "hang"), request("2", "die")], max_groups=2))
+        fleet.gather(fleet.submit([request("1", "hang"), request("2", "die")]))
     assert failure.value.name == "b"
 
 

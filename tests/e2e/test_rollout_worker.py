@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import ray
 
 from actors.engine import EngineSettings
 from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest
+from actors.start_together import Turn
 from data.failures import ActorFailure
 from data.records import Rollout
 from data.video import Clip
@@ -45,7 +47,7 @@ def fleet(ray_cluster: None, tiny_policy: str) -> Iterator[RolloutFleet]:
 def sample(fleet: RolloutFleet, referee: Referee, clip: Clip, **settings: Any) -> Rollout:
     prompt = make_prompt()
     request = RolloutRequest(prompt, referee.text(prompt), ray.put(clip), settings_for(**settings))
-    return ray.get(fleet.generate(request))
+    return fleet.gather(fleet.submit([request]))[0]
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -99,22 +101,45 @@ def test_a_greedy_group_is_refused(fleet: RolloutFleet, referee: Referee) -> Non
         sample(fleet, referee, CLIPS["square"], group_size=2, temperature=0.0)
 
 
-def test_groups_are_yielded_as_they_complete(fleet: RolloutFleet, referee: Referee) -> None:
-    clip = ray.put(CLIPS["square"])
-    prompts = [make_prompt(f"prompt-{number}") for number in range(6)]
+def test_groups_that_start_together_are_sampled_alike_every_time(
+    fleet: RolloutFleet, referee: Referee
+) -> None:
+    """To the last digit, though the second time they arrive in another order, and not all at once."""
+    clips = {name: ray.put(clip) for name, clip in CLIPS.items()}
     requests = [
-        RolloutRequest(p, referee.text(p), clip, settings_for(2, seed=n)) for n, p in enumerate(prompts)
+        RolloutRequest(make_prompt(name), referee.text(make_prompt(name)), clip, settings_for(4, seed=number))
+        for number, (name, clip) in enumerate(clips.items())
     ]
-    rollouts = list(fleet.as_completed(requests, max_groups=4))
-    assert sorted(rollout.prompt.id for rollout in rollouts) == [prompt.id for prompt in prompts]
+    first = fleet.gather(fleet.submit(requests))
+    again = [ray.get(ref) for ref in submit_backwards(fleet, requests)]
+    assert [group.responses for group in first] == [group.responses for group in again]
     assert fleet.check(30)["rollout-0"]["groups_running"] == 0
 
 
-def test_a_response_that_cannot_fit_names_worker_and_reason(fleet: RolloutFleet, referee: Referee) -> None:
-    prompt = make_prompt()
-    request = RolloutRequest(prompt, "x" * 9000, ray.put(CLIPS["square"]), settings_for())
+def submit_backwards(fleet: RolloutFleet, requests: list[RolloutRequest]) -> list[ray.ObjectRef]:
+    """The same batch, the last group submitted first; references in the order of the requests."""
+    generate = fleet.workers["rollout-0"].generate
+    refs = []
+    for place, request in reversed(list(enumerate(requests))):
+        turn = Turn(1_000_000, place, len(requests))
+        refs.append(generate.remote(request.prompt, request.text, request.clip, request.sampling, turn))
+        time.sleep(0.05)
+    return refs[::-1]
+
+
+def test_a_prompt_that_cannot_fit_names_worker_and_reason(fleet: RolloutFleet, referee: Referee) -> None:
+    """It does not keep the others of its batch waiting either."""
+    clip = ray.put(CLIPS["square"])
+    prompts = [make_prompt("too long"), make_prompt("good")]
+    texts = ["x" * 9000, referee.text(prompts[1])]
+    requests = [
+        RolloutRequest(prompt, text, clip, settings_for())
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    bad, good = fleet.submit(requests)
     with pytest.raises(ActorFailure, match="rollout-0 failed while sampling responses"):
-        list(fleet.as_completed([request], 1))
+        fleet.gather([bad])
+    assert len(fleet.gather([good])[0].responses) == 4
 
 
 def test_shutdown_leaves_no_process(fleet: RolloutFleet) -> None:

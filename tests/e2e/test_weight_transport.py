@@ -60,7 +60,7 @@ def sample_on_each(fleet: RolloutFleet, referee: Referee, **settings: Any) -> li
     for name in fleet.workers:
         prompt = make_prompt(name)
         requests.append(RolloutRequest(prompt, referee.text(prompt), clip, settings_for(**settings)))
-    return ray.get([fleet.generate(request) for request in requests])
+    return fleet.gather(fleet.submit(requests))
 
 
 def tokens(rollouts: list[Rollout]) -> list[list[list[int]]]:
@@ -112,11 +112,11 @@ def test_responses_under_way_go_on_with_the_new_weights(
     request = RolloutRequest(
         prompt, referee.text(prompt), ray.put(CLIP), settings_for(8, max_tokens=1500, seed=3)
     )
-    pending = fleet.generate(request)
+    pending = fleet.submit([request])
     time.sleep(0.5)
     referee.perturb(seed=2)
     sender.send(4)
-    rollout = ray.get(pending)
+    (rollout,) = fleet.gather(pending)
     spans = [response.weight_versions for response in rollout.responses]
     switched = [response for response in spans if len(response) == 2]
     assert switched, f"no response was under way during the update: {spans}"

@@ -1,0 +1,102 @@
+"""Which prompts can be used: their clip decodes, and they are not too long for the engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from actors.clip_pool import ClipPool
+from cluster.errors import RunFailure
+from cluster.prompts import PromptStream
+from data.encoding import VideoEncoder
+from data.schema import VideoPrompt
+
+# Named one by one; the display and `facts.json` are no place for thousands.
+MOST_NAMED = 20
+
+
+class UsableClips:
+    """The clips of prompts, None in place of a prompt that cannot be used. Each of those is named once.
+
+    Args:
+        pool: Decodes the clips.
+        encoder: Counts the tokens of the texts.
+        max_prompt_tokens: Longest prompt that is used, video included.
+        warn: Told about what is passed over.
+    """
+
+    def __init__(
+        self, pool: ClipPool, encoder: VideoEncoder, max_prompt_tokens: int, warn: Callable[[str], None]
+    ) -> None:
+        self._pool, self._encoder = pool, encoder
+        self._max_prompt_tokens = max_prompt_tokens
+        self._warn = warn
+        self._named: set[str] = set()
+
+    def prefetch(self, prompts: Iterable[VideoPrompt]) -> None:
+        """Start decoding clips; see `ClipPool.prefetch`."""
+        self._pool.prefetch(prompts)
+
+    def request(self, prompts: Iterable[VideoPrompt]) -> list[Any]:
+        """A reference of each prompt's decoded clip, or None, in order; waits for those not decoded yet.
+
+        Raises:
+            ActorFailure: a loader died or does not answer.
+        """
+        prompts = list(prompts)
+        clips = self._pool.request(prompts)
+        return [
+            None if self._pass_over(prompt) else clip for prompt, clip in zip(prompts, clips, strict=True)
+        ]
+
+    def problem(self, prompt: VideoPrompt) -> str | None:
+        """Why a prompt that was requested cannot be used, or None."""
+        broken = self._pool.quarantined.get(prompt.video)
+        if broken is not None:
+            return f"{prompt.video}: {broken}"
+        tokens = self._encoder.text_tokens(prompt) + self._pool.tokens(prompt)
+        if tokens > self._max_prompt_tokens:
+            allowed = f"rollout.max_prompt_tokens allows {self._max_prompt_tokens}"
+            return f"prompt {prompt.id}: {tokens} tokens with its clip, {allowed}"
+        return None
+
+    def metrics(self) -> dict[str, float]:
+        """The pool's counters."""
+        return self._pool.metrics()
+
+    def _pass_over(self, prompt: VideoPrompt) -> bool:
+        problem = self.problem(prompt)
+        if problem is not None and problem not in self._named:
+            self._named.add(problem)
+            if len(self._named) <= MOST_NAMED:
+                self._warn(f"skipped {problem}")
+            elif len(self._named) == MOST_NAMED + 1:
+                self._warn("more prompts are skipped than are named here; metrics.jsonl counts them all")
+        return problem is not None
+
+
+def take_usable(
+    stream: PromptStream, clips: UsableClips, position: int, count: int
+) -> list[tuple[VideoPrompt, Any]]:
+    """The prompts from `position` on until `count` of them can be used.
+
+    Returns:
+        Prompt and clip of every position passed; the clip is None where the prompt cannot be used.
+
+    Raises:
+        RunFailure: a whole epoch has no usable prompt.
+        ActorFailure: a loader died or does not answer.
+    """
+    taken: list[tuple[VideoPrompt, Any]] = []
+    found = unusable = 0
+    while found < count:
+        prompts = [stream[position + len(taken) + ahead] for ahead in range(count - found)]
+        for prompt, clip in zip(prompts, clips.request(prompts), strict=True):
+            taken.append((prompt, clip))
+            found, unusable = (found, unusable + 1) if clip is None else (found + 1, 0)
+        if unusable >= stream.epoch_length:
+            raise RunFailure(
+                f"None of the {stream.epoch_length} training prompts can be used; the last one's reason: "
+                f"{clips.problem(prompts[-1])}"
+            )
+    return taken
