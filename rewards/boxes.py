@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import cast
 
 from rewards.tasks import Unreadable
 from rewards.times import NUMBER, to_numbers
@@ -35,7 +34,7 @@ def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
     numbers = to_numbers(spelled)
     if not all(map(math.isfinite, numbers)):
         raise Unreadable("a coordinate is not finite")
-    return tuple(cast(Box, box) for box in zip(*[iter(numbers)] * 4, strict=True))
+    return tuple([(x0, y0, x1, y1) for x0, y0, x1, y1 in zip(*[iter(numbers)] * 4, strict=True)])
 
 
 def clip(box: Box) -> Box:

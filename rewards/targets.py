@@ -15,6 +15,7 @@ from rewards.tasks import Unreadable
 MAX_OPTIONS = 26
 
 _LARGEST = sys.float_info.max
+_NUMBERS = (int, float)
 
 
 class BadTarget(ValueError):
@@ -54,7 +55,7 @@ def read_target(task: str, target: object, num_options: int | None = None) -> Tr
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number that fits a float (a boolean is not a number)."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
+    return isinstance(value, _NUMBERS) and value.__class__ is not bool and -_LARGEST <= value <= _LARGEST
 
 
 def _temporal_grounding(target: Mapping[str, Any], num_options: int | None) -> Truth:
