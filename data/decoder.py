@@ -1,4 +1,4 @@
-"""Decoding in a process of its own, so that a clip that hangs or crashes the decoder costs that process and nothing else."""
+"""Decoding in a process of its own: a clip that hangs or crashes the decoder costs that process and nothing else."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def video_metadata(clip: Clip) -> dict[str, Any]:
     """What either engine's processor is told about the frames: a video of its own, all of whose frames were taken.
 
     Both compute seconds per grid as `temporal_patch_size / (len(frames_indices) / total_num_frames * fps)`
-    (`VideoMetadata.sampled_fps` of transformers), which here is `clip.seconds_per_grid` whatever the source's frame rate.
+    (`VideoMetadata.sampled_fps` of transformers), which here is `clip.seconds_per_grid` whatever the source's rate.
     """
     count, fps = len(clip.frames), clip.temporal_patch_size / clip.seconds_per_grid
     return {

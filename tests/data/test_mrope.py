@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data.mrope import MropeLayout, mrope_position_ids
@@ -72,7 +72,6 @@ def vllm_positions(
     return positions
 
 
-@settings(deadline=None)
 @given(VIDEOS, st.integers(1, 30))
 def test_positions_are_vllms(videos: list[tuple[tuple[int, int, int], float, int]], tail: int) -> None:
     ids, offsets, grids, seconds = prompt_with(videos, tail)
