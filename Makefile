@@ -4,7 +4,6 @@ PYTHON ?=
 GPU ?=
 CONFIG ?= configs/local.yaml
 ARGS ?=
-EXTRA := $(if $(GPU),gpu,cpu)
 BIN := .venv/bin
 
 # Tests start many small processes on few cores: one compute thread in each, or they fight over the cores. A run
@@ -24,7 +23,7 @@ setup: ## create .venv with the pinned packages (under 5 s when it is there)
 		echo 'set-up failed: $(or $(PYTHON),python3) is not on PATH; install Python 3.11 (Debian, Ubuntu:' \
 		'apt-get install python3 python3-venv python3-dev) or give one: make setup PYTHON=/path/to/python3.11' >&2; \
 		exit 1; }
-	@$(or $(PYTHON),python3) scripts/set_up.py --extra $(EXTRA) $(if $(PYTHON),--python $(PYTHON))
+	@$(or $(PYTHON),python3) scripts/set_up.py $(if $(GPU),--extra gpu) $(if $(PYTHON),--python $(PYTHON))
 
 demo: setup ## train the tiny policy on local.yaml, end to end; prints the result table and the report's path
 	$(BIN)/python -m cluster.launch --config $(CONFIG) $(ARGS)

@@ -19,6 +19,8 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from step_output import SetUpFailed, run_step
@@ -144,10 +146,14 @@ def check_disk(extra: str) -> None:
         )
 
 
+def installed_extra() -> str | None:
+    """The build of vLLM that `.venv` has, or was being given; None without one."""
+    return STAMP.read_text().split()[0] if STAMP.exists() else None
+
+
 def create_environment(python: str, extra: str) -> None:
     """Make `.venv`; keep one that works, replace one for another Python or the other build of vLLM."""
-    wrong_build = STAMP.exists() and STAMP.read_text().split()[0] != extra
-    if not wrong_build and version_of(str(PYTHON)) in SUPPORTED:
+    if installed_extra() in (None, extra) and version_of(str(PYTHON)) in SUPPORTED:
         return
     result = subprocess.run(
         [python, "-m", "venv", "--clear", str(VENV)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -157,6 +163,7 @@ def create_environment(python: str, extra: str) -> None:
             f"{python} -m venv failed: {result.stdout.decode().strip()[-400:]}",
             "if ensurepip is missing, install the venv module (Debian, Ubuntu: `apt-get install python3-venv`)",
         )
+    STAMP.write_text(f"{extra} unfinished")
 
 
 def cpu_index_answers() -> bool:
@@ -207,38 +214,67 @@ def mend(extra: str) -> None:
         raise SetUpFailed(f"the environment does not work: {tail.strip()[-600:]}", f"read the end of {LOG}")
 
 
+def prepare(extra: str, asked_python: str | None) -> None:
+    """Run the steps in order. Raises SetUpFailed, with the step's name, when one does not work."""
+    with naming("finding Python"):
+        python = find_python(asked_python)
+    with naming("checking compiler, libraries and disk"):
+        check_compiler(python)
+        if extra == "cpu":
+            check_libraries()
+        check_disk(extra)
+    with naming("creating the environment"):
+        say(f"1/3: creating {VENV} with {python}")
+        create_environment(python, extra)
+    with naming("installing the pinned packages"):
+        say(f"2/3: installing the pinned packages (a few minutes; log: {LOG})")
+        STAMP.write_text(f"{extra} unfinished")
+        install_packages(extra)
+    with naming("trying the imports"):
+        say("3/3: trying the imports, mending only what is broken")
+        mend(extra)
+    STAMP.write_text(fingerprint(extra))
+
+
+@contextmanager
+def naming(step: str) -> Iterator[None]:
+    """Note on a failure in which step it happened."""
+    try:
+        yield
+    except SetUpFailed as failure:
+        failure.step = step
+        raise
+
+
+def say(text: str) -> None:
+    """One line about where set-up is."""
+    print(f"set-up {text}", flush=True)
+
+
 def main() -> int:
-    """Run the steps in order; 0 when the environment is ready."""
+    """0 when the environment is ready, 1 when a step failed, 130 when interrupted."""
     parser = argparse.ArgumentParser(description="Create .venv with every pinned dependency.")
-    parser.add_argument("--extra", choices=sorted(NEEDED_GB), default="cpu", help="which build of vLLM")
+    parser.add_argument(
+        "--extra", choices=sorted(NEEDED_GB), help="which build of vLLM; default: the one installed, or cpu"
+    )
     parser.add_argument("--python", help="the interpreter to use; default: the first of 3.11, 3.12 found")
     arguments = parser.parse_args()
-    if is_current(arguments.extra):
-        print("set-up: .venv is up to date")
+    extra = arguments.extra or installed_extra() or "cpu"
+    if is_current(extra):
+        say("done: .venv is up to date")
         return 0
-    step = "finding Python"
     try:
-        python = find_python(arguments.python)
-        step = "checking compiler, libraries and disk"
-        check_compiler(python)
-        if arguments.extra == "cpu":
-            check_libraries()
-        check_disk(arguments.extra)
-        step = f"creating {VENV} with {python}"
-        print(f"set-up 1/3: {step}", flush=True)
-        create_environment(python, arguments.extra)
-        step = "installing the pinned packages"
-        print(f"set-up 2/3: {step} (a few minutes; log: {LOG})", flush=True)
-        STAMP.unlink(missing_ok=True)
-        install_packages(arguments.extra)
-        step = "trying the imports"
-        print(f"set-up 3/3: {step}, mending only what is broken", flush=True)
-        mend(arguments.extra)
+        prepare(extra, arguments.python)
     except SetUpFailed as failure:
-        print(f"\nset-up failed while {step}\n  why: {failure.why}\n  do:  {failure.advice}", file=sys.stderr)
+        print(
+            f"\nset-up failed while {failure.step}\n  why: {failure.why}\n  do:  {failure.advice}",
+            file=sys.stderr,
+        )
         return 1
-    STAMP.write_text(fingerprint(arguments.extra))
-    print("set-up: ready")
+    except KeyboardInterrupt:
+        print("\nset-up interrupted; the same command carries on", file=sys.stderr)
+        return 130
+    say("done: .venv is ready")
     return 0
 
 

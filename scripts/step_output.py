@@ -17,12 +17,15 @@ QUIET_S = 15.0
 TAIL_LINES = 60
 # What pip says that tells a person how far it is.
 NEWS = re.compile(
-    r"^\s*(Collecting \S+|Downloading \S+.*|Building .*|Installing collected packages|WARNING: Retry.*)"
+    r"\s*((?:Collecting|Downloading|Processing|Using cached|Obtaining|Preparing|Getting|Building) .*"
+    r"|Installing (?:build|collected).{0,30}|WARNING: Retrying.*)"
 )
 
 
 class SetUpFailed(Exception):
-    """A step failed: why, and what to do about it."""
+    """A step failed: which, why, and what to do about it."""
+
+    step = "starting"
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(why)
