@@ -134,7 +134,7 @@ class ClipPool:
                 self._counts["misses"] += 1
 
     def _take_in(self, timeout_s: float) -> int:
-        """File what came of loads that have ended: all there are if `timeout_s` is 0, else the first to end in that time."""
+        """File what came of loads that have ended: all there are if `timeout_s` is 0, else the first within it."""
         if not self._loading:
             return 0
         keys = {load.report: key for key, load in self._loading.items()}

@@ -43,9 +43,9 @@ def mrope_position_ids(
 ) -> torch.Tensor:
     """Temporal, height and width ids of every token.
 
-    Text advances all three by one per token. A video that starts where text would have id n gives the token at grid place
-    (t, h, w) the ids `n + (floor(t * seconds_per_grid * tokens_per_second), h, w)`; the text after it goes on one past
-    its largest id. (Qwen2.5-VL, arXiv 2502.13923, section 2.1.3; vLLM's `get_mrope_input_positions`.)
+    Text advances all three by one per token. A video that starts where text would have id n gives the token at grid
+    place (t, h, w) the ids `n + (floor(t * seconds_per_grid * tokens_per_second), h, w)`; the text after it goes on one
+    past its largest id. (Qwen2.5-VL, arXiv 2502.13923, section 2.1.3; vLLM's `get_mrope_input_positions`.)
 
     Args:
         token_ids: Prompt, with or without its response; placeholders expanded. Length L.
