@@ -52,14 +52,19 @@ PIP_FAILURES = (
         f"let this machine reach {CPU_INDEX}, or put the wheel into a folder and set PIP_FIND_LINKS to it",
     ),
     (
+        r"NewConnectionError|NameResolutionError|ProxyError|SSLError|Max retries|timed out",
+        "a package index does not answer",
+        "check the network, the proxy and `pip config list`, then run it again",
+    ),
+    (
         r"ResolutionImpossible|conflicting dependencies",
         "the pinned versions contradict each other",
         "if you changed pyproject.toml or constraints.txt, see CONTRIBUTING.md, 'Changing a dependency'",
     ),
     (
-        r"NewConnectionError|NameResolutionError|ProxyError|SSLError|Max retries|timed out|No matching distribution",
-        "no package index gave pip what it needs",
-        "check the network, the proxy and `pip config list`, then run it again",
+        r"No matching distribution",
+        "no package index has a pinned version",
+        "check `pip config list`: every index named there is asked, a mirror may lack a package",
     ),
     (
         r"Failed to build|Failed building|error: command",
@@ -196,13 +201,13 @@ def install_packages(extra: str) -> None:
 
 
 def pip_failure(tail: str) -> SetUpFailed:
-    """What pip's last words mean, in ours; its own error line is quoted."""
-    errors = [line for line in tail.splitlines() if line.startswith("ERROR")] or tail.splitlines()[-3:]
-    quoted = "; ".join(errors)[:500]
+    """What pip's last words mean, in ours; the line that says so is quoted."""
+    lines = [line.strip() for line in tail.splitlines() if line.strip()]
     for pattern, why, advice in PIP_FAILURES:
-        if re.search(pattern, tail):
-            return SetUpFailed(f"{why}\n    pip: {quoted}", f"{advice}\n  log: {LOG}")
-    return SetUpFailed(f"pip failed: {quoted}", f"read the end of {LOG}")
+        telling = [line for line in lines if re.search(pattern, line)]
+        if telling:
+            return SetUpFailed(f"{why}\n    pip: {telling[-1][:400]}", f"{advice}\n  log: {LOG}")
+    return SetUpFailed(f"pip failed: {' '.join(lines[-3:])[:400]}", f"read the end of {LOG}")
 
 
 def mend(extra: str) -> None:

@@ -77,10 +77,8 @@ def test_the_other_build_of_vllm_is_another_environment(set_up: ModuleType, chec
             "disk is full",
         ),
         ("ERROR: No matching distribution found for torch==2.13.0+cpu", "PyTorch's CPU build"),
-        (
-            "WARNING: NewConnectionError\nERROR: No matching distribution found for ray==2.60.0",
-            "no package index",
-        ),
+        ("WARNING: NewConnectionError\nERROR: ResolutionImpossible: for help", "does not answer"),
+        ("ERROR: No matching distribution found for ray==2.60.0", "no package index has"),
         ("ERROR: ResolutionImpossible: for help visit the documentation", "contradict"),
         ("ERROR: Failed building wheel for deepspeed", "did not build"),
         ("ERROR: something new", "something new"),
@@ -89,8 +87,8 @@ def test_the_other_build_of_vllm_is_another_environment(set_up: ModuleType, chec
 def test_pip_failures_are_explained(set_up: ModuleType, tail: str, said: str) -> None:
     failure = set_up.pip_failure(tail)
     assert said in failure.why
-    assert tail.splitlines()[-1] in failure.why
-    assert "log" in failure.advice or "set-up.log" in failure.advice
+    assert any(line in failure.why for line in tail.splitlines())
+    assert "set-up.log" in failure.advice
 
 
 def test_a_missing_python_is_named(set_up: ModuleType) -> None:
@@ -172,11 +170,9 @@ def fake_torchvision(folder: Path) -> Path:
 
 
 def without_installed_hook(code: str) -> str:
-    """The code in an interpreter that finds modules as Python does by itself."""
-    return (
-        f"import sys; sys.meta_path[:] = [f for f in sys.meta_path if f.__module__ == '_frozen_importlib'"
-        + (f" or f.__module__ == '_frozen_importlib_external']; {code}")
-    )
+    """The code in an interpreter that finds modules by Python's own finders only."""
+    own = "('_frozen_importlib', '_frozen_importlib_external')"
+    return f"import sys; sys.meta_path[:] = [f for f in sys.meta_path if f.__module__ in {own}]; {code}"
 
 
 def test_the_hook_lets_a_broken_torchvision_import(tmp_path: Path) -> None:
