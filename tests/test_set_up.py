@@ -124,6 +124,19 @@ def test_an_index_that_never_answers_costs_three_seconds(
     assert time.monotonic() - start < 2 * set_up.INDEX_PATIENCE_S
 
 
+@pytest.mark.parametrize(
+    ("extra", "reachable", "asked"), [("cpu", True, 1), ("cpu", False, 0), ("gpu", True, 0)]
+)
+def test_the_cpu_index_is_asked_only_for_cpu_builds_and_when_it_answers(
+    set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, extra: str, reachable: bool, asked: int
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(set_up, "cpu_index_answers", lambda: reachable)
+    monkeypatch.setattr(set_up, "run_step", lambda command, *_: (commands.append(command), (0, ""))[1])
+    set_up.install_packages(extra)
+    assert commands[0].count(set_up.CPU_INDEX) == asked
+
+
 def test_output_goes_to_the_log_and_its_end_comes_back(set_up: ModuleType, tmp_path: Path) -> None:
     code = "import sys; print('first'); print('last', file=sys.stderr); sys.exit(3)"
     status, tail = set_up.run_step([sys.executable, "-c", code], tmp_path / "log", tmp_path, {})
