@@ -66,7 +66,9 @@ def grounding(name: str, video: str, seconds: float) -> dict[str, Any]:
     return annotation(name, "temporal_grounding", video, "the bar grows", seconds, target)
 
 
-def choice(name: str, video: str, seconds: float, question: str = "Which colour is the bar?") -> dict[str, Any]:
+def choice(
+    name: str, video: str, seconds: float, question: str = "Which colour is the bar?"
+) -> dict[str, Any]:
     return annotation(name, "multiple_choice", video, question, seconds, {"answer": "B"}) | {
         "options": ["red", "green", "blue"]
     }

@@ -65,7 +65,9 @@ class Launched:
 
     def wait_for_step(self, step: int, timeout_s: float = 300) -> None:
         """Wait until a GRPO step is recorded."""
-        self.wait_until(lambda: len(records(self.run_dir / "metrics.jsonl")) >= step, timeout_s, f"step {step}")
+        self.wait_until(
+            lambda: len(records(self.run_dir / "metrics.jsonl")) >= step, timeout_s, f"step {step}"
+        )
 
     def family(self) -> list[psutil.Process]:
         """The run's process and all of its descendants."""

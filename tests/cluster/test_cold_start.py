@@ -1,0 +1,113 @@
+"""The supervised stage: what it is trained on, and when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import cold_start as stage
+from cluster.cold_start import DemonstrationBatches, cold_start, least_parsed, probe_prompts
+from cluster.config import RunConfig
+from cluster.eval_records import EvalSample
+from cluster.evaluation import Question
+from cluster.json_lines import read_records
+from cluster.metrics import StepRecord
+from cluster.prompts import PromptSet, PromptStream
+from cluster.run_log import RunLog
+from data.schema import Task
+from rewards import Score
+from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts
+
+PROMPTS = make_prompts(6)
+SET = PromptSet(PROMPTS, [], {prompt.id: prompt.id for prompt in PROMPTS})  # type: ignore[misc]
+
+
+@pytest.fixture(autouse=True)
+def plain_demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demonstration names its prompt."""
+    monkeypatch.setattr(stage, "demonstrate", lambda scene, prompt: f"{scene}")
+
+
+def answered(task: Task, parsed: list[bool]) -> list[EvalSample]:
+    score = {flag: Score({"format": float(flag)}, float(flag), flag, None, None) for flag in (True, False)}
+    return [
+        EvalSample(prompt, "", score[flag])
+        for prompt, flag in zip(make_prompts(9, task), parsed, strict=False)
+    ]
+
+
+def test_batches_follow_the_stream_and_pass_over_what_cannot_be_used() -> None:
+    config = make_config(cold_start={"batch_size": 4}, run={"seed": 2})
+    stream = PromptStream(PROMPTS, 2)
+    broken = stream[1].id
+    batches = DemonstrationBatches(config, FakeSystem(broken={broken}), SET)  # type: ignore[arg-type]
+    rows = [*batches.next(), *batches.next()]
+    expected = [stream[position].id for position in range(20) if stream[position].id != broken][:8]
+    assert [row.prompt.id for row in rows] == expected
+    assert ["".join(map(chr, row.response_token_ids)) for row in rows] == expected
+    assert [row.clip for row in rows] == [f"clip of {name}" for name in expected]
+    assert all(row.prompt_token_ids == [] for row in rows)
+
+
+def test_the_probe_takes_the_tasks_in_turn_from_the_training_prompts() -> None:
+    train = [*make_prompts(9, Task.TRACKING, "t"), *make_prompts(3, Task.MULTIPLE_CHOICE, "m")]
+    probe = probe_prompts(train, 6, seed=0)
+    assert [prompt.task for prompt in probe] == [Task.MULTIPLE_CHOICE, Task.TRACKING] * 3
+    assert {prompt.id for prompt in probe} <= {prompt.id for prompt in train}
+    assert probe == probe_prompts(train, 6, seed=0)
+
+
+def test_an_easy_task_does_not_hide_a_hard_one() -> None:
+    samples = answered(Task.TRACKING, [True] * 9) + answered(Task.MULTIPLE_CHOICE, [True, False])
+    assert least_parsed(samples) == 0.5
+    without_clip = EvalSample(make_prompts(1, Task.GROUNDED_QA)[0], "", None, problem="empty")
+    assert least_parsed([*samples, without_clip]) == 0.0
+
+
+def run_stage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, parsed: list[float], **fields: Any
+) -> tuple[FakeSystem, list[StepRecord], FakeProgress, Path]:
+    """The stage with looks that find these shares."""
+    shares = iter(parsed)
+
+    def ask(config: RunConfig, system: FakeSystem, questions: list[Question]) -> list[EvalSample]:
+        share = next(shares)
+        return answered(Task.TRACKING, [n < round(share * 9) for n in range(9)])
+
+    monkeypatch.setattr(stage, "ask", ask)
+    section = {"max_steps": 6, "check_every": 2, "batch_size": 2, "probe_prompts": 3} | fields
+    config = make_config(folder, cold_start=section)
+    config.run_dir.mkdir()
+    system, log, progress = FakeSystem(), RunLog(config.run_dir), FakeProgress()
+    policy = cold_start(config, system, SET, log, progress, Path("tiny"))  # type: ignore[arg-type]
+    log.close()
+    return system, list(read_records(config.run_dir / "cold_start.jsonl", StepRecord)), progress, policy
+
+
+def test_it_ends_as_soon_as_enough_answers_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, records, progress, policy = run_stage(tmp_path / "run", monkeypatch, [0.5, 1.0])
+    assert [record.step for record in records] == [1, 2, 3, 4]
+    assert [kind for kind, _ in system.learner.steps] == ["sft"] * 4
+    # The rollout workers answer with the weights of that very step.
+    assert system.events == ["learner on tiny", "connect 2", "sync 4"]
+    assert [bool(record.tasks) for record in records] == [False, True, False, True]
+    assert "100.0% of sampled answers parse" in progress.said[-1]
+    assert policy == tmp_path / "run" / "cold_start_policy"
+    assert policy.is_dir()
+
+
+def test_without_enough_of_them_it_ends_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, records, progress, _ = run_stage(tmp_path / "run", monkeypatch, [0.1, 0.2, 0.3])
+    assert len(records) == 6
+    (warning,) = progress.warnings
+    assert "cold_start.max_steps = 6" in warning
+
+
+def test_without_a_target_it_goes_on_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, records, progress, _ = run_stage(tmp_path / "run", monkeypatch, [1.0, 1.0, 1.0], parse_target=None)
+    assert len(records) == 6
+    assert progress.warnings == []

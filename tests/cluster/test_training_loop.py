@@ -1,0 +1,136 @@
+"""The loop: what happens in which order, what a checkpoint says, and what stops it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import training_loop
+from cluster.errors import RunFailure
+from cluster.json_lines import read_records
+from cluster.metrics import SampleRecord, StepRecord
+from cluster.prompts import PromptSet
+from cluster.run_log import RunLog
+from cluster.training_loop import Frontier, check_mismatch, last_frontier, learn, train
+from learner.checkpoint import seal, unfinished_name
+from learner.report import StepReport, StepSums
+from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts
+
+PROMPTS = PromptSet(make_prompts(10), make_prompts(2, prefix="h"), {})
+
+
+def run_loop(
+    folder: Path, system: FakeSystem, start: Frontier | None = None, **grpo: Any
+) -> tuple[list[StepRecord], list[SampleRecord], FakeProgress]:
+    config = make_config(
+        folder,
+        rollout={"group_size": 2},
+        grpo={"steps": 5, "prompts_per_step": 2} | grpo,
+        checkpoint={"every_steps": 2},
+    )
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    log, progress = RunLog(config.run_dir), FakeProgress()
+    try:
+        train(config, system, PROMPTS, log, progress, start or Frontier())  # type: ignore[arg-type]
+    finally:
+        log.close()
+    steps = list(read_records(config.run_dir / "metrics.jsonl", StepRecord))
+    samples = list(read_records(config.run_dir / "samples.jsonl", SampleRecord))
+    return steps, samples, progress
+
+
+def test_every_step_learns_syncs_and_is_recorded(tmp_path: Path) -> None:
+    system = FakeSystem()
+    steps, samples, progress = run_loop(tmp_path / "run", system)
+    assert [kind for kind, _ in system.learner.steps] == ["grpo"] * 5
+    assert system.events == [f"sync {version}" for version in range(1, 6)]
+    assert [(r.step, r.weight_version, r.staleness_max) for r in steps] == [(n, n, 0.0) for n in range(1, 6)]
+    assert len(samples) == 5 * 2 * 2
+    assert progress.stages == [("GRPO", 5, 0)]
+
+
+def test_a_checkpoint_stands_behind_the_step_that_was_synced(tmp_path: Path) -> None:
+    system = FakeSystem()
+    run_loop(tmp_path / "run", system)
+    assert system.learner.saved == [
+        {"step": 2, "position": 4, "version": 2},
+        {"step": 4, "position": 8, "version": 4},
+        {"step": 5, "position": 10, "version": 5},
+    ]
+
+
+def test_a_resumed_loop_does_the_steps_that_are_left_with_their_prompts(tmp_path: Path) -> None:
+    _, whole, _ = run_loop(tmp_path / "whole", FakeSystem())
+    system = FakeSystem()
+    system.version = 7
+    steps, left, progress = run_loop(tmp_path / "left", system, Frontier(step=3, position=6, version=7))
+    assert [(r.step, r.weight_version) for r in steps] == [(4, 8), (5, 9)]
+    assert [s.prompt_id for s in left] == [s.prompt_id for s in whole if s.step > 3]
+    assert progress.stages == [("GRPO", 5, 3)]
+
+
+def test_a_step_without_a_useful_group_changes_nothing_and_goes_on(tmp_path: Path) -> None:
+    system = FakeSystem(flat={prompt.id for prompt in PROMPTS.train})
+    steps, _, _ = run_loop(tmp_path / "run", system)
+    assert system.learner.steps == []
+    assert [(r.loss, r.mismatch, r.groups_dropped) for r in steps] == [(None, None, 2)] * 5
+
+
+def test_too_large_a_mismatch_stops_the_run_after_it_was_recorded(tmp_path: Path) -> None:
+    system = FakeSystem()
+    system.learner.mismatch = 1.06
+    with pytest.raises(RunFailure, match=r"Step 1: rollout and learner disagree.* 1\.0600.*is 1\.05"):
+        run_loop(tmp_path / "run", system)
+    (record,) = read_records(tmp_path / "run" / "metrics.jsonl", StepRecord)
+    assert record.mismatch == pytest.approx(1.06)
+    assert system.learner.saved == []
+
+
+@pytest.mark.parametrize(
+    ("mismatch", "stops"), [(1.0, False), (1.05, False), (1.0501, True), (math.nan, True)]
+)
+def test_the_mismatch_bound(mismatch: float, stops: bool) -> None:
+    report = StepReport(1, StepSums(mismatch=mismatch * 8, tokens=8), 1.0, 1e-3)
+    if stops:
+        with pytest.raises(RunFailure):
+            check_mismatch(1, report, make_config())
+    else:
+        check_mismatch(1, report, make_config())
+    check_mismatch(1, None, make_config())
+
+
+def test_one_group_can_be_shared_by_two_ranks(tmp_path: Path) -> None:
+    system = FakeSystem(flat={prompt.id for prompt in PROMPTS.train[1:]})
+    run_loop(tmp_path / "run", system, steps=1, prompts_per_step=10)
+    ((_, rows),) = system.learner.steps
+    assert {row.prompt.id for row in rows} == {"p0"}
+    assert learn(system, [], make_config()) is None  # type: ignore[arg-type]
+
+
+def test_evaluations_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages: list[str] = []
+    monkeypatch.setattr(training_loop, "evaluate", lambda *arguments: stages.append(arguments[3]))
+    config = make_config(tmp_path / "run", evaluation={"every_steps": 2}, grpo={"steps": 5})
+    config.run_dir.mkdir()
+    progress = FakeProgress()
+    train(config, FakeSystem(), PROMPTS, RunLog(config.run_dir), progress, Frontier())  # type: ignore[arg-type]
+    assert stages == ["step_2", "step_4"]
+    assert progress.stages == [("GRPO", 5, 0), ("GRPO", 5, 2), ("GRPO", 5, 4)]
+
+
+def test_the_frontier_is_read_from_the_newest_whole_checkpoint(tmp_path: Path) -> None:
+    config = make_config(tmp_path / "run")
+    folder = config.run_dir / "checkpoints"
+    assert last_frontier(config) == Frontier()
+    for step in (2, 4):
+        (folder / unfinished_name(step)).mkdir(parents=True)
+        (folder / unfinished_name(step) / "states.pt").write_bytes(b"x" * 10)
+        seal(folder, step, vars(Frontier(step, 10 * step, step + 3)), {}, keep=2)
+    assert last_frontier(config) == Frontier(4, 40, 7)
+    (folder / "step-00000004" / "states.pt").write_bytes(b"x")
+    assert last_frontier(config) == Frontier(2, 20, 5)
+    assert json.loads((folder / "step-00000002" / "client_state.json").read_text())["position"] == 20
