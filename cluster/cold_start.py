@@ -29,7 +29,12 @@ COLD_START_POLICY = "cold_start_policy"
 
 
 def cold_start(
-    config: RunConfig, system: System, prompts: PromptSet, log: RunLog, progress: Progress, model_path: Path | str
+    config: RunConfig,
+    system: System,
+    prompts: PromptSet,
+    log: RunLog,
+    progress: Progress,
+    model_path: Path | str,
 ) -> Path:
     """Train on demonstrations until enough sampled answers parse; returns the folder of the resulting policy.
 
@@ -53,7 +58,9 @@ def cold_start(
         log.step(record)
         progress.step(record)
         if look and section.parse_target is not None and look.parsed >= section.parse_target:
-            progress.say(f"cold start: {look.parsed:.1%} of sampled answers parse in every task after {step} steps")
+            progress.say(
+                f"cold start: {look.parsed:.1%} of sampled answers parse in every task after {step} steps"
+            )
             break
     else:
         _say_unfinished(config, progress)

@@ -27,7 +27,7 @@ _SCALARS = {
 class Loader(yaml.SafeLoader):
     """A safe loader whose plain scalars are null, true, false, numbers or text, and nothing else."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
 
 
 def _whole_number(loader: Loader, node: yaml.ScalarNode) -> int:

@@ -1,6 +1,6 @@
 """The text of a prompt: the question of an annotation wrapped in the instruction of its task.
 
-The instructions ask for the answer formats that VideoChat-R1 (arXiv 2504.06958, section 3) rewards; the wording is ours.
+The instructions ask for the answer formats that VideoChat-R1 rewards (arXiv 2504.06958, section 3) in our own words.
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ class Parameter:
 
     @property
     def nbytes(self) -> int:
+        """Size of the values, bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -84,6 +85,7 @@ class Bucket:
 
     @property
     def nbytes(self) -> int:
+        """Size on the wire, bytes: every parameter starts at an aligned place."""
         return sum(_aligned(parameter.nbytes) for parameter in self.parameters)
 
     def views(self, buffer: torch.Tensor) -> Iterator[tuple[Parameter, torch.Tensor]]:

@@ -77,8 +77,12 @@ def build_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     longest_first = sorted(whole, key=len, reverse=True)
     splitter = re.compile("|".join(re.escape(token) for token in longest_first))
-    tokenizer.train_from_iterator((piece for text in corpus for piece in splitter.split(text) if piece), trainer)
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
+    tokenizer.train_from_iterator(
+        (piece for text in corpus for piece in splitter.split(text) if piece), trainer
+    )
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
+    )
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in whole[len(SPECIAL_TOKENS) :]])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

@@ -1,6 +1,6 @@
 """Digests of the weights as they arrive, for comparison with the learner's.
 
-vLLM's own checksums are of its fused and, on the CPU, repacked parameters, so they cannot be compared with a checkpoint.
+vLLM's own checksums are of its fused and, on the CPU, repacked parameters: they cannot be compared with a checkpoint.
 The sending side is `learner/weight_transport/audit.py`.
 """
 

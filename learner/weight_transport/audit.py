@@ -26,6 +26,7 @@ class AuditedSource(WeightSource):
         self.checksums: dict[str, str] = {}
 
     def metadata(self) -> list[ParamMeta]:
+        """What the audited source says of itself."""
         return self._source.metadata()
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -39,7 +41,7 @@ def test_buckets_are_full_but_not_too_large(parameters: list[Parameter], bucket_
     buckets = plan_buckets(parameters, bucket_bytes)
     assert [p for bucket in buckets for p in bucket.parameters] == parameters
     assert all(bucket.nbytes <= bucket_bytes or len(bucket.parameters) == 1 for bucket in buckets)
-    for bucket, following in zip(buckets, buckets[1:], strict=False):
+    for bucket, following in itertools.pairwise(buckets):
         assert bucket.nbytes + Bucket(following.parameters[:1]).nbytes > bucket_bytes
 
 

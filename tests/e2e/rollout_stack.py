@@ -1,4 +1,4 @@
-"""What the end-to-end tests of the acting side share: clips of many shapes, prompts, and transformers as the referee."""
+"""What the end-to-end tests of the acting side share: clips of many shapes, prompts, transformers as the referee."""
 
 from __future__ import annotations
 
