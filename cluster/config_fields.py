@@ -102,9 +102,12 @@ def nearest(key: str) -> str | None:
     keys = list(all_fields())
     if section in all_fields():
         return _closest(key, [f"{section}.{name}" for name in all_fields()[section].names])
-    own = [k for k in keys if k.startswith(f"{section}.")]
+    own = sections()[section].model_fields if section in sections() else {}
+    similar = _closest(field, list(own))
+    if similar:
+        return f"{section}.{similar}"
     same_name = [k for k in keys if k.rpartition(".")[2] == field]
-    found = _closest(key, own, 0.75) or _closest(key, same_name, 0.0) or _closest(key, keys)
+    found = _closest(key, same_name, 0.0) or _closest(key, keys)
     return found or (None if own else _closest(key, list(sections())))
 
 

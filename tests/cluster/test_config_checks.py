@@ -16,6 +16,7 @@ def config(**sections: dict[str, Any]) -> RunConfig:
 
 
 ON_GPUS = {"gpus_per_worker": 1.0}
+TRAINED = {"path": "owner/name"}
 
 CASES = {
     "G of 1": ({"rollout": {"group_size": 1}}, "rollout.group_size", "at least 2"),
@@ -105,10 +106,11 @@ CASES = {
     ),
     "endless synthetic prompts": ({"data": {"num_prompts": None}}, "data.num_prompts", "have no end"),
     "held-out is training": (
-        {"data": {"source": "a/../b.jsonl", "eval_source": "./b.jsonl"}},
+        {"data": {"source": "a/../b.jsonl", "eval_source": "./b.jsonl"}, "model": TRAINED},
         "data.eval_source",
         "must not be the training prompts",
     ),
+    "a cold start on other clips": ({"data": {"source": "a.jsonl"}}, "model.path", "`synthetic` clips only"),
     "CPUs of a cluster": ({"ray": {"address": "auto", "num_cpus": 2}}, "ray.num_cpus", "its own"),
 }
 
@@ -133,9 +135,9 @@ def test_found_once_and_alone(name: str) -> None:
         {"rollout": {"tensor_parallel_size": 2}},
         {"rollout": {"gpus_per_worker": 0.5, "gpu_memory_utilization": 0.5}},
         {"sync": {"backend": "nccl"}, "rollout": ON_GPUS, "learner": ON_GPUS},
-        {"data": {"source": "a.jsonl"}},
+        {"data": {"source": "a.jsonl"}, "model": TRAINED},
         {"learner": {"warmup_steps": 10}, "grpo": {"steps": 2}},
-        {"data": {"source": "a.jsonl", "num_prompts": None}},
+        {"data": {"source": "a.jsonl", "num_prompts": None}, "model": TRAINED},
         {"grpo": {"clip_low": 0.2, "clip_high": 0.28}},
     ],
 )
