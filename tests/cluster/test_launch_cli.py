@@ -123,6 +123,15 @@ def test_the_run_is_started_with_the_config(launch: Launch, started: list[tuple[
     assert str(config.run_dir.absolute()) in done.stdout
 
 
+@pytest.mark.parametrize("folder", ["runs", "/kept"])
+def test_a_submitted_job_is_told_when_its_run_folder_will_not_outlive_it(
+    launch: Launch, started: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    done = launch("--config", LOCAL, f"run.output_dir={folder}")
+    assert ("outlives the job" in done.stdout) == (folder == "runs")
+
+
 def test_every_mistake_in_one_message_before_anything_starts(
     launch: Launch, started: list[tuple[RunConfig, bool]], tmp_path: Path
 ) -> None:
