@@ -35,8 +35,10 @@ SUPPORTED = ("3.11", "3.12")
 NEEDED_GB = {"cpu": 8, "gpu": 25}
 CPU_INDEX = os.environ.get("ZOETROPE_CPU_INDEX", "https://download.pytorch.org/whl/cpu")
 INDEX_PATIENCE_S = 3.0
+DECIDING_SECTIONS = re.compile(
+    r"^\[(?:build-system|project|tool\.setuptools).*?(?=^\[|\Z)", re.MULTILINE | re.DOTALL
+)
 DECIDING_FILES = (
-    "pyproject.toml",
     PINS,
     "scripts/set_up.py",
     "scripts/mend_environment.py",
@@ -77,6 +79,8 @@ PIP_FAILURES = (
 def fingerprint(extra: str) -> str:
     """A hash of everything that decides what is installed, the checkout's place included."""
     digest = hashlib.sha256(f"{extra} {ROOT}".encode())
+    project = (ROOT / "pyproject.toml").read_text()  # lint settings install nothing
+    digest.update("".join(DECIDING_SECTIONS.findall(project)).encode())
     for name in DECIDING_FILES:
         digest.update((ROOT / name).read_bytes())
     configuration = VENV / "pyvenv.cfg"

@@ -38,6 +38,7 @@ def checkout(set_up: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     for name in set_up.DECIDING_FILES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.ruff]\nline-length = 1\n")
     venv = tmp_path / ".venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").touch()
@@ -57,12 +58,26 @@ def test_a_finished_environment_is_left_alone(set_up: ModuleType, checkout: Path
     assert set_up.is_current("cpu")
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml", ".venv/pyvenv.cfg"])
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("constraints.txt", "constraints", "other"),
+        ("pyproject.toml", "'x'", "'y'"),
+        (".venv/pyvenv.cfg", "3.11", "3.12"),
+    ],
+)
 def test_a_change_that_decides_what_is_installed_is_noticed(
-    set_up: ModuleType, checkout: Path, name: str
+    set_up: ModuleType, checkout: Path, name: str, old: str, new: str
 ) -> None:
-    (checkout / name).write_text("changed")
+    file = checkout / name
+    file.write_text(file.read_text().replace(old, new))
     assert not set_up.is_current("cpu")
+
+
+def test_a_lint_setting_installs_nothing(set_up: ModuleType, checkout: Path) -> None:
+    file = checkout / "pyproject.toml"
+    file.write_text(file.read_text().replace("line-length = 1", "line-length = 2"))
+    assert set_up.is_current("cpu")
 
 
 def test_the_other_build_of_vllm_is_another_environment(set_up: ModuleType, checkout: Path) -> None:
