@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import ray
 
 from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest, reserve
 from data.failures import ActorFailure
@@ -16,14 +14,7 @@ from tests.actors.obedient import start_actors
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def actors(cluster: None) -> dict[str, Any]:
+def actors(ray_cluster: None) -> dict[str, Any]:
     return start_actors()
 
 
@@ -39,6 +30,14 @@ def test_prompts_about_a_clip_stay_together_and_clips_take_turns(actors: dict[st
     rollouts = fleet.gather(fleet.submit(requests))
     assert [rollout.worker for rollout in rollouts] == ["a", "a", "b", "b", "a", "a", "b"]
     assert [rollout.prompt.id for rollout in rollouts] == [r.prompt.id for r in requests]
+
+
+def test_groups_come_back_in_the_order_of_their_submission(actors: dict[str, Any]) -> None:
+    """Whichever worker is done first."""
+    fleet = RolloutFleet(actors, request_timeout_s=30)
+    requests = [request("1", "slow"), request("2"), request("3", "slow"), request("4")]
+    found = fleet.gather(fleet.submit(requests))
+    assert [rollout.prompt.video for rollout in found] == ["1", "2", "3", "4"]
 
 
 def test_what_came_before_does_not_change_who_samples(actors: dict[str, Any]) -> None:
@@ -63,15 +62,15 @@ def test_a_group_that_takes_too_long_is_an_error(actors: dict[str, Any]) -> None
         fleet.gather(fleet.submit([request("1"), request("2", "hang")]))
 
 
-def test_a_worker_that_dies_while_sampling_is_named(cluster: None) -> None:
+def test_a_worker_that_dies_while_sampling_is_named(ray_cluster: None) -> None:
     fleet = RolloutFleet(start_actors(), request_timeout_s=60)
     with pytest.raises(ActorFailure) as failure:
         fleet.gather(fleet.submit([request("1", "hang"), request("2", "die")]))
     assert failure.value.name == "b"
 
 
-def test_a_reservation_the_cluster_cannot_give_says_what_is_free(cluster: None) -> None:
+def test_a_reservation_the_cluster_cannot_give_says_what_is_free(ray_cluster: None) -> None:
     with pytest.raises(
-        ActorFailure, match="(?s)reserving {'CPU': 1.0, 'GPU': 2.0} for each.*free in the cluster.*'CPU': 2"
+        ActorFailure, match="(?s)reserving {'CPU': 1.0, 'GPU': 2.0} for each.*free in the cluster.*'CPU': 8"
     ):
         reserve(FleetSettings(num_workers=2, gpus_per_worker=2.0, start_timeout_s=1.0))

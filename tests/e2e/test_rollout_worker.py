@@ -97,7 +97,7 @@ def test_vision_tokens_are_never_sampled(fleet: RolloutFleet, referee: Referee) 
 
 
 def test_a_greedy_group_is_refused(fleet: RolloutFleet, referee: Referee) -> None:
-    with pytest.raises(ValueError, match="greedy sampling gives one response, 2 were asked for"):
+    with pytest.raises(ActorFailure, match="greedy sampling gives one response, 2 were asked for"):
         sample(fleet, referee, CLIPS["square"], group_size=2, temperature=0.0)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -51,15 +50,8 @@ class Worker:
         return {"a": self.behaviour}
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture
-def workers(cluster: None) -> dict[str, Any]:
+def workers(ray_cluster: None) -> dict[str, Any]:
     workers = {f"rollout-{index}": Worker.remote() for index in range(2)}  # type: ignore[attr-defined]
     ray.get([worker.seen.remote() for worker in workers.values()])
     return workers
