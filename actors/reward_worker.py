@@ -28,20 +28,23 @@ class RewardWorker:
         self._custom = {task: load_custom_reward(task, path) for task, path in (custom or {}).items()}
         self._failures: Counter[str] = Counter()
 
-    def score(self, items: Sequence[tuple[VideoPrompt, Response, bool]]) -> list[Score]:
+    def score(
+        self, items: Sequence[tuple[VideoPrompt, Response, bool]], by_rule: bool = False
+    ) -> list[Score]:
         """Score responses, in order. Never raises, whatever a response says.
 
         Args:
             items: Prompt, one of its responses, and whether it was asked to think first.
+            by_rule: Leave the custom functions out: evaluation measures what the metrics' names say.
         """
-        return [self._score(prompt, response.text, thinking) for prompt, response, thinking in items]
+        return [self._score(prompt, response.text, thinking, by_rule) for prompt, response, thinking in items]
 
     def failures(self) -> dict[str, int]:
         """How often a custom reward function failed, by reason."""
         return dict(self._failures)
 
-    def _score(self, prompt: VideoPrompt, text: str, thinking: bool) -> Score:
-        by_rule = score_response(
+    def _score(self, prompt: VideoPrompt, text: str, thinking: bool, by_rule: bool) -> Score:
+        score = score_response(
             prompt.task,
             text,
             prompt.target,
@@ -50,9 +53,9 @@ class RewardWorker:
             thinking=thinking,
             num_options=len(prompt.options) or None,
         )
-        if prompt.task not in self._custom:
-            return by_rule
-        return self._score_custom(prompt, text, by_rule)
+        if by_rule or prompt.task not in self._custom:
+            return score
+        return self._score_custom(prompt, text, score)
 
     def _score_custom(self, prompt: VideoPrompt, text: str, by_rule: Score) -> Score:
         """The custom components; what was read from the answer stays as found by rule, for the report."""

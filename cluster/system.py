@@ -48,17 +48,21 @@ class RewardPool:
         self._thinking = config.data.thinking
         self._timeout_s = config.reward.timeout_s
 
-    def score(self, rollouts: Sequence[Rollout]) -> list[list[Score]]:
+    def score(self, rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
         """The scores of each rollout's responses, in order.
+
+        Args:
+            by_rule: Leave the user's own functions out.
 
         Raises:
             ActorFailure: a worker died or took too long.
         """
         names, handles = list(self._workers), list(self._workers.values())
         count = len(handles)
+        shares = [rollouts[index::count] for index in range(count)]
         refs = [
-            handle.score.remote([item for rollout in rollouts[index::count] for item in self._items(rollout)])
-            for index, handle in enumerate(handles)
+            handle.score.remote([item for rollout in share for item in self._items(rollout)], by_rule)
+            for handle, share in zip(handles, shares, strict=True)
         ]
         answers = collect(refs, names, "scoring responses", self._timeout_s)
         queues = [iter(answer) for answer in answers]

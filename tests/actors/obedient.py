@@ -42,6 +42,8 @@ class Obedient:
             await self.die()
         if text == "hang":
             await self.wait(60)
+        if text == "slow":
+            await self.wait(0.5)
         if text == "turn":
             return Rollout(prompt, [], [], seconds=turn.place + turn.size / 10 if turn else -1.0)
         return Rollout(prompt, [], [], worker=self.name)

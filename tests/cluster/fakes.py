@@ -92,7 +92,7 @@ class FakeRewards:
     def __init__(self, flat: Iterable[str] = ()) -> None:
         self.flat = set(flat)
 
-    def score(self, rollouts: Sequence[Rollout]) -> list[list[Score]]:
+    def score(self, rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
         return [[self._score(r.prompt, response.text) for response in r.responses] for r in rollouts]
 
     def _score(self, prompt: VideoPrompt, text: str) -> Score:

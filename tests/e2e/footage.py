@@ -24,12 +24,11 @@ DAMAGED = ("cut", "empty")
 TOO_LONG = "long"
 
 
-def write_dataset(folder: Path, shots: int = 2) -> Path:
+def write_dataset(folder: Path) -> Path:
     """Two prompts per good clip, one per damaged clip, one prompt far too long. Returns the annotation file."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for number in range(len(SHAPES) * shots):
-        frames, fps, width, height = SHAPES[number % len(SHAPES)]
+    for number, (frames, fps, width, height) in enumerate(SHAPES):
         name = f"clip-{number}.mp4"
         write_video(folder / name, frames, fps, width, height)
         seconds = float(frames / fps)
@@ -98,3 +97,6 @@ def moody(task: str, response: str, target: Mapping[str, Any], duration: float) 
     if len(response) % 3 == 0:
         raise KeyError("no such mood")
     return share_of_low_letters(task, response, target, duration)
+
+
+REWARDS = {"temporal_grounding": share_of_low_letters, "multiple_choice": moody}

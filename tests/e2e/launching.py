@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
+STEPS = 5
 # Everything small. Two workers of each kind fit on two CPUs, and without its dashboard Ray starts sooner.
 SMALL = (
     "ray.num_cpus=2",
@@ -84,6 +85,19 @@ class Launched:
             for process in self.family():
                 process.kill()
         self.process.wait(10)
+
+
+@dataclass
+class Finished:
+    """A run that has ended well.
+
+    Attributes:
+        left: Processes of it that still exist.
+    """
+
+    run_dir: Path
+    output: str
+    left: list[str]
 
 
 def launch(folder: Path, name: str, *arguments: str) -> Launched:
