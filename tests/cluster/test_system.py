@@ -16,17 +16,10 @@ from tests.cluster.fakes import make_config
 LETTERS = "ABCDE"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture
-def pool(cluster: None) -> Iterator[RewardPool]:
+def pool(ray_cluster: None) -> Iterator[RewardPool]:
     """Two workers, so that neighbouring prompts are scored in different processes."""
-    custom = {"multiple_choice": "tests.e2e.footage.share_of_low_letters"}
+    custom = {Task.MULTIPLE_CHOICE: "tests.e2e.footage.share_of_low_letters"}
     pool = RewardPool(make_config(reward={"num_workers": 2, "custom": custom}))
     yield pool
     pool.shutdown()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.launching import Finished, Launched, launch, left_behind
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 # Process title, name in the message.
 VICTIMS = {
