@@ -32,7 +32,7 @@ from tests.e2e.launching import (
     records,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MISMATCH_BOUND = 1.0001
 
