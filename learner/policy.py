@@ -79,4 +79,19 @@ def _load(
         path, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa"
     )
     del partitioning
+    restore_rotary_frequencies(model)
     return model
+
+
+def restore_rotary_frequencies(model: nn.Module) -> None:
+    """Give rotary embeddings their float32 frequencies back.
+
+    DeepSpeed's `zero.Init` makes every tensor of a half-precision model that is created under it half precision,
+    the frequencies among them: a position a thousand tokens in would be turned by the wrong angle, and rollout
+    and learner would disagree without a word.
+    """
+    for module in model.modules():
+        if hasattr(module, "original_inv_freq"):
+            fresh = type(module)(module.config)
+            for name in ("inv_freq", "original_inv_freq"):
+                getattr(module, name).data = getattr(fresh, name).to(getattr(module, name).device)

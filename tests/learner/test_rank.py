@@ -126,6 +126,15 @@ def test_bfloat16_takes_a_step_close_to_float32(start_rank: StartRank) -> None:
     assert reports[0].grad_norm == pytest.approx(reports[1].grad_norm, rel=0.1)
 
 
+@pytest.mark.parametrize("stage", [1, 3])
+def test_rotary_frequencies_stay_float32(start_rank: StartRank, policy_folder: Path, stage: int) -> None:
+    expected = dict(load(policy_folder).named_buffers())
+    found = dict(start_rank(zero_stage=stage, dtype="bfloat16").policy.named_buffers())
+    assert found.keys() == expected.keys() and any("inv_freq" in name for name in found)
+    for name, buffer in found.items():
+        torch.testing.assert_close(buffer, expected[name], atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_resuming_continues_as_if_nothing_happened(start_rank: StartRank, tmp_path: Path, stage: int) -> None:
     settings = SETTINGS | {"zero_stage": stage}
