@@ -85,3 +85,4 @@ def test_no_usable_prompt_at_all_ends_the_run_with_a_reason() -> None:
     clips = FakeClips(broken={prompt.id for prompt in prompts})
     with pytest.raises(RunFailure, match=r"None of the 5 training prompts can be used.*p\d is broken"):
         take(PromptStream(prompts, seed=0), clips, 0, 2)
+    assert len(clips.requested) < 10
