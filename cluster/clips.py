@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from actors.clip_pool import ClipPool
+from cluster.clip_files import ClipFiles
 from cluster.errors import RunFailure
 from cluster.prompts import PromptStream
 from data.encoding import VideoEncoder
@@ -19,6 +20,7 @@ class UsableClips:
     """The clips of prompts, None in place of a prompt that cannot be used. Each of those is named once.
 
     Args:
+        files: Renders those that are rendered.
         pool: Decodes the clips.
         encoder: Counts the tokens of the texts.
         max_prompt_tokens: Longest prompt that is used, video included.
@@ -26,24 +28,32 @@ class UsableClips:
     """
 
     def __init__(
-        self, pool: ClipPool, encoder: VideoEncoder, max_prompt_tokens: int, warn: Callable[[str], None]
+        self,
+        files: ClipFiles,
+        pool: ClipPool,
+        encoder: VideoEncoder,
+        max_prompt_tokens: int,
+        warn: Callable[[str], None],
     ) -> None:
+        self._files = files
         self._pool, self._encoder = pool, encoder
         self._max_prompt_tokens = max_prompt_tokens
         self._warn = warn
         self._named: set[str] = set()
 
     def prefetch(self, prompts: Iterable[VideoPrompt]) -> None:
-        """Start decoding clips; see `ClipPool.prefetch`."""
-        self._pool.prefetch(prompts)
+        """Start decoding the clips that are there; see `ClipPool.prefetch`."""
+        self._pool.prefetch(prompt for prompt in prompts if self._files.is_there(prompt.video))
 
     def request(self, prompts: Iterable[VideoPrompt]) -> list[Any]:
         """A reference of each prompt's decoded clip, or None, in order; waits for those not decoded yet.
 
         Raises:
+            RunFailure: a clip cannot be rendered.
             ActorFailure: a loader died or does not answer.
         """
         prompts = list(prompts)
+        self._files.require(prompt.video for prompt in prompts)
         clips = self._pool.request(prompts)
         return [
             None if self._pass_over(prompt) else clip for prompt, clip in zip(prompts, clips, strict=True)

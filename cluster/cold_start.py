@@ -1,11 +1,15 @@
-"""The supervised stage: teaches a policy the answer format from demonstrations, and stops as soon as it has it."""
+"""The supervised stage: teaches a policy the answer format from demonstrations, and stops as soon as it has it.
+
+A policy that was never pretrained cannot see. It may first learn that from think parts alone, which hold what a clip
+shows and answer nothing.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -20,9 +24,10 @@ from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
 from cluster.step_records import task_rewards_of
 from cluster.system import System, learner_settings
-from data.demonstrations import demonstrate
+from data.demonstrations import demonstrate, think
 from data.records import TrainSample
 from data.schema import VideoPrompt
+from data.synthetic import Scene
 from learner.report import StepReport
 
 COLD_START_POLICY = "cold_start_policy"
@@ -50,9 +55,10 @@ def cold_start(
     probe = probe_prompts(prompts.train, section.probe_prompts, config.run.seed)
     for step in range(1, section.max_steps + 1):
         began = time.monotonic()
-        report = learner.step(batches.next(), "sft")
+        answers = step - section.think_steps
+        report = learner.step(batches.next(think if answers <= 0 else demonstrate), "sft")
         look = None
-        if step % section.check_every == 0:
+        if answers > 0 and answers % section.check_every == 0:
             look = _look(config, system, probe, step)
         record = _record(step, report, look, time.monotonic() - began)
         log.step(record)
@@ -94,17 +100,22 @@ class DemonstrationBatches:
         self._next = 0
         self._ahead = (1 + config.data.prefetch) * self._size
 
-    def next(self) -> list[TrainSample]:
-        """The next batch; prompts that cannot be used are passed over."""
+    def next(self, write: Callable[[Scene, VideoPrompt], str]) -> list[TrainSample]:
+        """The next batch; prompts that cannot be used are passed over.
+
+        Args:
+            write: The response to a scene's prompt.
+        """
         clips = self._system.clips
         clips.prefetch(self._stream[self._next + ahead] for ahead in range(self._ahead))
         found = take_usable(self._stream, clips, self._next, self._size)
         self._next += len(found)
-        return [self._sample(prompt, clip) for prompt, clip in found if clip is not None]
-
-    def _sample(self, prompt: VideoPrompt, clip: object) -> TrainSample:
-        text = demonstrate(self._scenes[prompt.id], prompt)
-        return TrainSample(prompt, [], self._system.encoder.response_ids(text), clip)
+        encode = self._system.encoder.response_ids
+        return [
+            TrainSample(prompt, [], encode(write(self._scenes[prompt.id], prompt)), clip)
+            for prompt, clip in found
+            if clip is not None
+        ]
 
 
 def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[VideoPrompt]:

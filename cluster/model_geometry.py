@@ -44,7 +44,7 @@ _BY_SIZE = {
 _TINY = {
     "hidden_size": 128,
     "intermediate_size": 384,
-    "num_hidden_layers": 3,
+    "num_hidden_layers": 2,
     "num_attention_heads": 4,
     "num_key_value_heads": 4,
     "vocab_size": 704,

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
+from cluster.clip_files import ClipFiles
 from cluster.config import SYNTHETIC, RunConfig
 from cluster.errors import RunFailure
 from cluster.progress import Progress
-from data.rendering import RENDERING_VERSION, render_scenes
+from data.rendering import RENDERING_VERSION
 from data.sampling import SamplingContract
 from data.schema import Task, VideoPrompt, read_annotations, write_annotations
 from data.synthetic import HELD_OUT_SEED_START, Scene, make_scene
 
-CLIPS_PER_CALL = 32
 # Seeds of a run's training clips; those of different runs may overlap, held-out seeds lie above all of them.
 TRAINING_SEED_STRIDE = 100_003
 FIRST_TRAINING_SEED = 1_000_000
@@ -75,8 +72,11 @@ def contract_of(config: RunConfig) -> SamplingContract:
     )
 
 
-def prepare_prompts(config: RunConfig, progress: Progress) -> PromptSet:
-    """Read or render everything the run trains and is evaluated on.
+def prepare_prompts(config: RunConfig, progress: Progress, files: ClipFiles) -> PromptSet:
+    """Read or make up everything the run trains and is evaluated on.
+
+    Args:
+        files: Renders synthetic clips; they need not be there yet when this returns.
 
     Raises:
         RunFailure: nothing usable is left of a dataset.
@@ -86,14 +86,17 @@ def prepare_prompts(config: RunConfig, progress: Progress) -> PromptSet:
     if config.data.source == SYNTHETIC:
         first = FIRST_TRAINING_SEED + config.run.seed * TRAINING_SEED_STRIDE % (HELD_OUT_SEED_START // 2)
         counts = _shares(tasks, config.data.num_prompts or 0)
-        train, scenes = _synthesize(config, contract, counts, first, "train", progress)
+        train, scenes = _synthesize(config, contract, counts, first, "train")
+        stream = PromptStream(train, config.run.seed)
+        _render(files, scenes, [stream[place] for place in range(len(train))], progress)
     else:
         train = _read(config.data.source, tasks, progress)
         random.Random(config.run.seed).shuffle(train)
         train = train[: config.data.num_prompts]
     if config.data.eval_source == SYNTHETIC:
         counts = dict.fromkeys(tasks, config.data.eval_prompts_per_task)
-        held_out, _ = _synthesize(config, contract, counts, HELD_OUT_SEED_START, "held_out", progress)
+        held_out, held_out_scenes = _synthesize(config, contract, counts, HELD_OUT_SEED_START, "held_out")
+        _render(files, held_out_scenes, held_out, progress)
     else:
         held_out = _first_of_each(
             _read(config.data.eval_source, tasks, progress), config.data.eval_prompts_per_task
@@ -117,32 +120,24 @@ def _synthesize(
     counts: Mapping[Task, int],
     first_seed: int,
     split: str,
-    progress: Progress,
 ) -> tuple[list[VideoPrompt], dict[str, Scene]]:
-    """Render the clips that are not there yet, and write their annotations beside them."""
+    """Prompts and scenes of a split; its annotations are written into the run's folder."""
     folder = (Path(config.run.output_dir) / f"clips-v{RENDERING_VERSION}" / split).absolute()
     seeds = [
         (task, first_seed + 4 * i + list(Task).index(task)) for task, n in counts.items() for i in range(n)
     ]
     pairs = [make_scene(task, seed, contract) for task, seed in seeds]
-    _render([(scene, folder / prompt.video) for scene, prompt in pairs], f"{split} clips", progress)
-    write_annotations(config.run_dir / f"prompts_{split}.jsonl", [_with_path(p, folder) for _, p in pairs])
-    return [_with_path(p, folder) for _, p in pairs], {prompt.id: scene for scene, prompt in pairs}
+    prompts = [replace(prompt, video=str(folder / prompt.video)) for _, prompt in pairs]
+    write_annotations(config.run_dir / f"prompts_{split}.jsonl", prompts)
+    return prompts, {prompt.id: scene for scene, prompt in pairs}
 
 
-def _render(work: list[tuple[Scene, Path]], what: str, progress: Progress) -> None:
-    missing = [(scene, path) for scene, path in work if not path.exists()]
-    progress.stage(f"rendering {what}", total=len(missing))
-    if not missing:
-        return
-    parts = [missing[start : start + CLIPS_PER_CALL] for start in range(0, len(missing), CLIPS_PER_CALL)]
-    # Spawned, not forked: Ray's threads may already run in this process.
-    workers = len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        done = 0
-        for written in pool.map(render_scenes, parts):
-            done += written
-            progress.advance(done)
+def _render(
+    files: ClipFiles, scenes: Mapping[str, Scene], prompts: Sequence[VideoPrompt], progress: Progress
+) -> None:
+    missing = files.render([(scenes[prompt.id], Path(prompt.video)) for prompt in prompts])
+    if missing:
+        progress.say(f"rendering {missing:,} clips in the background")
 
 
 def _read(source: str, tasks: Mapping[Task, float], progress: Progress) -> list[VideoPrompt]:
@@ -162,7 +157,3 @@ def _first_of_each(prompts: Sequence[VideoPrompt], per_task: int) -> list[VideoP
     for task in Task:
         kept += [prompt for prompt in prompts if prompt.task is task][:per_task]
     return kept
-
-
-def _with_path(prompt: VideoPrompt, folder: Path) -> VideoPrompt:
-    return replace(prompt, video=str(folder / prompt.video))

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from cluster import training_loop
+from cluster.clip_files import ClipFiles
 from cluster.cold_start import COLD_START_POLICY, cold_start
 from cluster.config import TINY, RunConfig
 from cluster.errors import RunFailure
@@ -59,13 +60,14 @@ def run(config: RunConfig, resume: bool = False) -> None:
     frontier = _claim(config, resume)
     with ExitStack() as stack:
         progress = stack.enter_context(make_progress(config.run.name))
-        prompts = prepare_prompts(config, progress)
+        files = stack.enter_context(ClipFiles(progress.waiting))
+        prompts = prepare_prompts(config, progress, files)
         progress.constants(_constants(prompts.held_out, config))
         with progress.waiting("starting Ray"):
             stack.enter_context(ray_session(config))
         log = stack.enter_context(_run_log(config, frontier, progress))
         try:
-            _stages(config, stack, prompts, log, progress, frontier)
+            _stages(config, stack, files, prompts, log, progress, frontier)
         finally:
             _write_facts(config, started, time.monotonic() - began, progress)
     _show_outcome(config)
@@ -74,6 +76,7 @@ def run(config: RunConfig, resume: bool = False) -> None:
 def _stages(
     config: RunConfig,
     stack: ExitStack,
+    files: ClipFiles,
     prompts: PromptSet,
     log: RunLog,
     progress: Progress,
@@ -82,7 +85,7 @@ def _stages(
     """Cold start, evaluation, GRPO, evaluation; what a resumed run has behind it is not done again."""
     warm_policy = config.run_dir / COLD_START_POLICY
     model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
-    system = System(config, progress, model_path)
+    system = System(config, progress, files, model_path)
     stack.callback(system.shutdown)
     if config.has_cold_start and model_path != warm_policy:
         model_path = cold_start(config, system, prompts, log, progress, model_path)
@@ -138,7 +141,8 @@ def _initial_policy(config: RunConfig) -> Path | str:
         return config.model.path
     from learner.tiny_policy import build_tiny_policy
 
-    return build_tiny_policy((config.run_dir / TINY_POLICY).absolute(), config.run.seed, contract_of(config))
+    # The same weights for every run, as those of a published checkpoint are; `run.seed` seeds what a run does.
+    return build_tiny_policy((config.run_dir / TINY_POLICY).absolute(), contract=contract_of(config))
 
 
 def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:

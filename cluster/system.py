@@ -17,6 +17,7 @@ from actors.fleet import collect, stop
 from actors.reward_worker import RewardWorker
 from actors.rollout_fleet import FleetSettings, RolloutFleet
 from actors.video_loader import VideoLoader
+from cluster.clip_files import ClipFiles
 from cluster.clips import UsableClips
 from cluster.config import RunConfig
 from cluster.placement import threads
@@ -88,7 +89,12 @@ class System:
     """
 
     def __init__(
-        self, config: RunConfig, progress: Progress, model_path: Path | str, version: int = 0
+        self,
+        config: RunConfig,
+        progress: Progress,
+        files: ClipFiles,
+        model_path: Path | str,
+        version: int = 0,
     ) -> None:
         """Start loaders, reward workers and, in the background, the rollout workers on `model_path`."""
         self.version = version
@@ -104,7 +110,7 @@ class System:
         )
         self.encoder = VideoEncoder(model_path, self._contract, config.data.thinking)
         self.clips = UsableClips(
-            self._start_loaders(), self.encoder, config.rollout.max_prompt_tokens, progress.warn
+            files, self._start_loaders(), self.encoder, config.rollout.max_prompt_tokens, progress.warn
         )
         self.rewards = RewardPool(config)
 

@@ -1,55 +1,59 @@
 """Worked responses for the cold start: the answer format with a short think part, from what a synthetic clip shows.
 
-The think part of a question about time lists the clip second by second: the time, the colour on screen, and a mark
-where the answer's interval begins and ends. Most demonstrations are late on purpose: all their marks come two seconds
-after the event, all their boxes are where the object was three seconds before. The rest are in time. What a policy
-copies from them is a late answer most of the time and a right one now and then; which is better only the reward tells.
+The think part holds what is seen. For a question about time it lists the clip second by second: the time, the colour
+on screen, and a mark where the interval in question begins and ends, and concludes; for a track it lists the boxes.
+Most answers then ignore it: they name the clip's first two seconds, or repeat the first box. What a policy copies from
+them is a constant answer most of the time and a considered one now and then; which is better only the reward tells.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from data.prompts import LETTERS
 from data.schema import Task, VideoPrompt
 from data.synthetic import Scene
 
 BOX_GRID = 0.05
-# Share of demonstrations that are in time, and by how many seconds the marks and boxes of the others are late.
-IN_TIME = 0.25
-MARK_DELAY = 2
-BOX_DELAY = 3
+# Share of the answers that follow from the think part.
+CONSIDERED = 0.25
+# Seconds named by the others.
+GUESS = (0.0, 2.0)
 
 
 def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:
     """A well-formed, roughly right response to a synthetic prompt in the thinking format."""
-    rng = random.Random(scene.seed)
+    # Not the draws that made the scene: what is careless here must not follow from what is seen.
+    rng = random.Random(f"{scene.seed}/demonstration")
     return _WRITERS[prompt.task](scene, prompt, rng)
 
 
+def think(scene: Scene, prompt: VideoPrompt) -> str:
+    """A think part alone, holding what a clip shows that bears on the question: no answer, nothing wrong."""
+    return f"<think>{_THOUGHTS[prompt.task](scene, prompt)}</think>"
+
+
 def _grounding(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    start, end = _perhaps_late(prompt.target["interval"], scene.duration, rng)
-    return f"<think>{_seconds(scene, start, end)}</think> <answer> from {start:.1f} to {end:.1f}</answer>"
+    thought = _seconds(scene, prompt.target["interval"])
+    start, end = _perhaps_considered(prompt.target["interval"], rng)
+    return f"<think>{thought}</think> <answer> from {start:.1f} to {end:.1f}</answer>"
 
 
 def _tracking(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    target = scene.shapes[-1]
-    delay = 0 if rng.random() < IN_TIME else BOX_DELAY
-    times = [max(0.0, frame / scene.fps - delay) for frame in prompt.box_frames]
-    boxes = ",".join(_coarse(target.box(time)) for time in times)
-    return f"<think>{prompt.question}</think> <answer>[{boxes}]</answer>"
+    boxes = prompt.target["boxes"]
+    answer = boxes if rng.random() < CONSIDERED else boxes[:1] * len(boxes)
+    return f"<think>{_boxes(boxes)}</think> <answer>{_boxes(answer)}</answer>"
 
 
 def _multiple_choice(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    letter = prompt.target["answer"]
-    return f"<think>{prompt.options[LETTERS.index(letter)]}</think> <answer>{letter}</answer>"
+    return f"<think>{_right_option(prompt)}</think> <answer>{prompt.target['answer']}</answer>"
 
 
 def _grounded(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    letter = prompt.target["answer"]
-    start, end = _perhaps_late(prompt.target["intervals"][0], scene.duration, rng)
-    thought = f"{prompt.options[LETTERS.index(letter)]} {_seconds(scene, start, end)}"
+    letter, interval = prompt.target["answer"], prompt.target["intervals"][0]
+    thought = _seconds(scene, interval) + _right_option(prompt)
+    start, end = _perhaps_considered(interval, rng)
     return f"<think>{thought}</think> <answer>{letter}</answer> <glue>[({start:.1f}, {end:.1f})]</glue>"
 
 
@@ -61,22 +65,38 @@ _WRITERS = {
 }
 
 
-def _seconds(scene: Scene, start: float, end: float) -> str:
-    """`0.0:none . 1.0:red from 2.0:red . 3.0:none to`, one entry per second and one for the clip's end."""
+_THOUGHTS: dict[Task, Callable[[Scene, VideoPrompt], str]] = {
+    Task.TEMPORAL_GROUNDING: lambda scene, prompt: _seconds(scene, prompt.target["interval"]),
+    Task.TRACKING: lambda scene, prompt: _boxes(prompt.target["boxes"]),
+    Task.MULTIPLE_CHOICE: lambda scene, prompt: _right_option(prompt),
+    Task.GROUNDED_QA: lambda scene, prompt: (
+        _seconds(scene, prompt.target["intervals"][0]) + _right_option(prompt)
+    ),
+}
+
+
+def _seconds(scene: Scene, interval: Sequence[float]) -> str:
+    """`0.0:none . 1.0:red from 2.0:none to  from 1.0 to 2.0`: an entry per second and one for the clip's end."""
+    start, end = interval
     entries = []
     for second in range(scene.duration + 1):
         seen = [shape.colour for shape in scene.shapes if shape.start <= second < shape.end]
         mark = {start: "from", end: "to"}.get(second, ".")
         entries.append(f"{second:.1f}:{seen[-1] if seen else 'none'} {mark} ")
-    return "".join(entries)
+    return "".join(entries) + f" from {start:.1f} to {end:.1f}"
 
 
-def _perhaps_late(interval: Sequence[float], duration: int, rng: random.Random) -> tuple[float, float]:
-    """The interval, or the interval `MARK_DELAY` seconds later, still within the clip and at least a second long."""
-    start, end = interval
-    delay = 0 if rng.random() < IN_TIME else MARK_DELAY
-    end = min(end + delay, duration)
-    return min(start + delay, end - 1), end
+def _perhaps_considered(interval: Sequence[float], rng: random.Random) -> tuple[float, float]:
+    start, end = interval if rng.random() < CONSIDERED else GUESS
+    return start, end
+
+
+def _right_option(prompt: VideoPrompt) -> str:
+    return prompt.options[LETTERS.index(prompt.target["answer"])]
+
+
+def _boxes(boxes: Iterable[Sequence[float]]) -> str:
+    return "[" + ",".join(map(_coarse, boxes)) + "]"
 
 
 def _coarse(box: Sequence[float]) -> str:

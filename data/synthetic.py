@@ -19,8 +19,14 @@ SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 HELD_OUT_SEED_START = 1_000_000_000
 # Width and height in pixels, and native frames per second, of the files.
-FRAME_SIZES = ((112, 112), (112, 112), (112, 112), (168, 112), (112, 168))
+FRAME_SIZES = (*((112, 112),) * 6, (112, 56), (56, 112))
 FRAME_RATES = (8, 10, 12)
+DURATIONS = (8, 8, 8, 6)
+# Share of the clips with something else to see, by task; a question about colour always has that.
+GROUNDING_DISTRACTORS = 0.3
+TRACKING_DISTRACTORS = 0.5
+# A tracked object hops this many times between the cells of a grid of three by three.
+HOPS = 4
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,8 @@ def make_prompts(
 def _grounding(rng: random.Random, seed: int, contract: SamplingContract) -> tuple[Scene, VideoPrompt]:
     duration, colours, kinds = _casting(rng)
     target, other = _visitors(rng, colours, kinds, duration)
-    scene = _scene(rng, seed, duration, (other, target))
+    shapes = (other, target) if rng.random() < GROUNDING_DISTRACTORS else (target,)
+    scene = _scene(rng, seed, duration, shapes)
     prompt = VideoPrompt(
         id=f"tg-{seed}",
         task=Task.TEMPORAL_GROUNDING,
@@ -125,9 +132,10 @@ def _grounding(rng: random.Random, seed: int, contract: SamplingContract) -> tup
 def _tracking(rng: random.Random, seed: int, contract: SamplingContract) -> tuple[Scene, VideoPrompt]:
     duration, colours, kinds = _casting(rng, durations=(NUM_BOXES,))
     size = rng.choice((0.3, 0.35, 0.4))
-    target = Shape(colours[0], kinds[0], size, _wander(rng, size), 0.0, float(duration))
+    target = Shape(colours[0], kinds[0], size, _tour(rng, size, duration), 0.0, float(duration))
     other = _visitor(rng, colours[1], kinds[1], duration)
-    scene = _scene(rng, seed, duration, (other, target))
+    shapes = (other, target) if rng.random() < TRACKING_DISTRACTORS else (target,)
+    scene = _scene(rng, seed, duration, shapes)
     indices, _ = contract.choose_frames(scene.num_frames, float(scene.fps))
     frames = tuple(indices[:: len(indices) // NUM_BOXES][:NUM_BOXES])
     prompt = VideoPrompt(
@@ -189,7 +197,7 @@ _BUILDERS = {
 }
 
 
-def _casting(rng: random.Random, durations: Sequence[int] = (6, 7, 8, 8)) -> tuple[int, list[str], list[str]]:
+def _casting(rng: random.Random, durations: Sequence[int] = DURATIONS) -> tuple[int, list[str], list[str]]:
     """A duration in seconds, and colours and shapes in random order."""
     return rng.choice(durations), rng.sample(list(COLOURS), len(COLOURS)), rng.sample(SHAPES, len(SHAPES))
 
@@ -209,8 +217,8 @@ def _visitors(rng: random.Random, colours: list[str], kinds: list[str], duration
 
 
 def _visitor(rng: random.Random, colour: str, kind: str, duration: int) -> Shape:
-    """A shape that is there for 1 to 4 whole seconds, drifting a little."""
-    length = rng.randint(1, 4)
+    """A shape that is there for 1 to 3 whole seconds, drifting a little."""
+    length = rng.randint(1, 3)
     start = rng.randint(0, duration - length)
     size = rng.choice((0.35, 0.4, 0.45))
     place = _place(rng, size)
@@ -227,13 +235,16 @@ def _near(rng: random.Random, place: tuple[float, float], size: float) -> tuple[
     return x, y
 
 
-def _wander(rng: random.Random, size: float) -> tuple[tuple[float, float], ...]:
-    """Three places, each leg at least 0.4 long, so that the first box repeated scores low."""
-    places = [_place(rng, size)]
-    while len(places) < 3:
-        place = _place(rng, size)
-        if (place[0] - places[-1][0]) ** 2 + (place[1] - places[-1][1]) ** 2 >= 0.4**2:
-            places.append(place)
+def _tour(rng: random.Random, size: float, duration: int) -> tuple[tuple[float, float], ...]:
+    """One place per half second: `HOPS` hops to another cell, each in the half second before a whole one."""
+    marks = (size / 2, 0.5, 1 - size / 2)
+    cells = [(x, y) for x in marks for y in marks]
+    hops = rng.sample(range(1, duration), HOPS)
+    place, places = rng.choice(cells), []
+    for half in range(2 * duration + 1):
+        if half % 2 == 0 and half // 2 in hops:
+            place = rng.choice([cell for cell in cells if cell != place])
+        places.append(place)
     return tuple(places)
 
 

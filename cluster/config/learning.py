@@ -11,10 +11,15 @@ class ColdStartSection(Section):
     """Supervised: before GRPO when the policy is `tiny`, the whole run when `run.algorithm` is `sft`."""
 
     max_steps: int = described(1000, "Longest this stage may last, optimizer steps.", ge=1)
+    think_steps: int = described(
+        0, "Steps at the start on think parts alone, before any answer is shown, optimizer steps.", ge=0
+    )
     batch_size: int = described(32, "Demonstrations per optimizer step, samples.", ge=1)
     learning_rate: float = described(1e-3, "Peak learning rate of this stage, per step.", gt=0)
     check_every: int = described(
-        50, "Steps between two looks at the share of answers that parse, optimizer steps.", ge=1
+        50,
+        "Steps between two looks at the share of answers that parse, `think_steps` not counted, optimizer steps.",
+        ge=1,
     )
     parse_target: float | None = described(
         0.95, "Stop once this share of sampled answers parses, 0-1; null goes on to `max_steps`.", gt=0, le=1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from cluster.clip_files import ClipFiles
 from cluster.clips import MOST_NAMED, UsableClips, take_usable
 from cluster.errors import RunFailure
 from cluster.prompts import PromptStream
@@ -32,7 +34,8 @@ class FakePool:
 
 def usable(pool: FakePool, limit: int = 100) -> tuple[UsableClips, list[str]]:
     warnings: list[str] = []
-    return UsableClips(pool, FakeEncoder(), limit, warnings.append), warnings  # type: ignore[arg-type]
+    files = ClipFiles(lambda what: nullcontext())
+    return UsableClips(files, pool, FakeEncoder(), limit, warnings.append), warnings  # type: ignore[arg-type]
 
 
 def test_a_clip_that_does_not_decode_is_named_once() -> None:

@@ -28,6 +28,7 @@ SET = PromptSet(PROMPTS, [], {prompt.id: prompt.id for prompt in PROMPTS})  # ty
 def plain_demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """A demonstration names its prompt."""
     monkeypatch.setattr(stage, "demonstrate", lambda scene, prompt: f"{scene}")
+    monkeypatch.setattr(stage, "think", lambda scene, prompt: f"think of {scene}")
 
 
 def answered(task: Task, parsed: list[bool]) -> list[EvalSample]:
@@ -43,7 +44,7 @@ def test_batches_follow_the_stream_and_pass_over_what_cannot_be_used() -> None:
     stream = PromptStream(PROMPTS, 2)
     broken = stream[1].id
     batches = DemonstrationBatches(config, FakeSystem(broken={broken}), SET)  # type: ignore[arg-type]
-    rows = [*batches.next(), *batches.next()]
+    rows = [*batches.next(stage.demonstrate), *batches.next(stage.demonstrate)]
     expected = [stream[position].id for position in range(20) if stream[position].id != broken][:8]
     assert [row.prompt.id for row in rows] == expected
     assert ["".join(map(chr, row.response_token_ids)) for row in rows] == expected
@@ -96,6 +97,15 @@ def test_it_ends_as_soon_as_enough_answers_parse(tmp_path: Path, monkeypatch: py
     assert "100.0% of sampled answers parse" in progress.said[-1]
     assert policy == tmp_path / "run" / "cold_start_policy"
     assert policy.is_dir()
+
+
+def test_think_parts_come_first_and_are_not_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, records, _, _ = run_stage(tmp_path / "run", monkeypatch, [1.0], think_steps=3)
+    assert [bool(record.tasks) for record in records] == [False, False, False, False, True]
+    texts = ["".join(map(chr, batch[0].response_token_ids)) for _, batch in system.learner.steps]
+    assert [text.startswith("think of ") for text in texts] == [True, True, True, False, False]
 
 
 def test_without_enough_of_them_it_ends_with_a_warning(

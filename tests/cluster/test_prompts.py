@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from cluster.clip_files import ClipFiles
 from cluster.errors import RunFailure
 from cluster.prompts import PromptStream, contract_of, prepare_prompts
 from data.schema import Task, VideoPrompt
@@ -48,7 +50,9 @@ def synthetic(folder: Path, seed: int = 0) -> tuple[list[VideoPrompt], list[Vide
         },
     )
     config.run_dir.mkdir(parents=True)
-    prompts = prepare_prompts(config, FakeProgress())  # type: ignore[arg-type]
+    with ClipFiles(lambda what: nullcontext()) as files:
+        prompts = prepare_prompts(config, FakeProgress(), files)  # type: ignore[arg-type]
+        files.require(prompt.video for prompt in (*prompts.train, *prompts.held_out))
     return prompts.train, prompts.held_out, list(prompts.scenes)
 
 
@@ -76,7 +80,8 @@ def from_files(
 ) -> tuple[list[str], list[str], FakeProgress]:
     config = make_config(folder / "run", data={"source": str(source), "eval_source": str(held_out), **data})
     progress = FakeProgress()
-    prompts = prepare_prompts(config, progress)  # type: ignore[arg-type]
+    files = ClipFiles(lambda what: nullcontext())
+    prompts = prepare_prompts(config, progress, files)  # type: ignore[arg-type]
     return [p.id for p in prompts.train], [p.id for p in prompts.held_out], progress
 
 

@@ -43,10 +43,10 @@ class Recorded:
 
     def stages(self, frontier: Frontier | None) -> list[str]:
         with ExitStack() as stack:
-            module._stages(self.config, stack, PROMPTS, None, FakeProgress(), frontier)  # type: ignore[arg-type]
+            module._stages(self.config, stack, None, PROMPTS, None, FakeProgress(), frontier)  # type: ignore[arg-type]
         return self.events
 
-    def _start(self, config: RunConfig, progress: Any, model_path: Path) -> FakeSystem:
+    def _start(self, config: RunConfig, progress: Any, files: Any, model_path: Path) -> FakeSystem:
         self.events.append(f"workers on {Path(model_path).name}")
         return self.system
 
@@ -158,7 +158,7 @@ def test_the_constant_answers_are_in_percent_and_by_task() -> None:
 
 def test_a_run_that_fails_still_leaves_its_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     config = make_config(tmp_path / "run", logging={"wandb_mode": "disabled", "ray_metrics": False})
-    monkeypatch.setattr(module, "prepare_prompts", lambda config, progress: PROMPTS)
+    monkeypatch.setattr(module, "prepare_prompts", lambda config, progress, files: PROMPTS)
     monkeypatch.setattr(module, "ray_session", lambda config: nullcontext())
 
     def fail(*arguments: Any) -> None:
