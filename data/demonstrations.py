@@ -2,8 +2,9 @@
 
 The think part holds what is seen. For a question about time it lists the clip second by second: the time, the colour
 on screen, and a mark where the interval in question begins and ends, and concludes; for a track it lists the boxes.
-Most answers then ignore it: they name the clip's first two seconds, or repeat the first box. What a policy copies from
-them is a constant answer most of the time and a considered one now and then; which is better only the reward tells.
+Most answers then ignore it: they name the clip's first two seconds, repeat the first box, or take option A. What a
+policy copies from them is a constant answer most of the time and a considered one now and then; which is better only
+the reward tells.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from data.synthetic import Scene
 BOX_GRID = 0.05
 # Share of the answers that follow from the think part.
 CONSIDERED = 0.25
-# Seconds named by the others.
-GUESS = (0.0, 2.0)
+# Seconds named, and option taken, by the others.
+GUESS, GUESSED_LETTER = (0.0, 2.0), "A"
 
 
 def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:
@@ -36,7 +37,7 @@ def think(scene: Scene, prompt: VideoPrompt) -> str:
 
 def _grounding(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
     thought = _seconds(scene, prompt.target["interval"])
-    start, end = _perhaps_considered(prompt.target["interval"], rng)
+    start, end = prompt.target["interval"] if rng.random() < CONSIDERED else GUESS
     return f"<think>{thought}</think> <answer> from {start:.1f} to {end:.1f}</answer>"
 
 
@@ -47,13 +48,16 @@ def _tracking(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
 
 
 def _multiple_choice(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    return f"<think>{_right_option(prompt)}</think> <answer>{prompt.target['answer']}</answer>"
+    letter = prompt.target["answer"] if rng.random() < CONSIDERED else GUESSED_LETTER
+    return f"<think>{_right_option(prompt)}</think> <answer>{letter}</answer>"
 
 
 def _grounded(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
     letter, interval = prompt.target["answer"], prompt.target["intervals"][0]
     thought = _seconds(scene, interval) + _right_option(prompt)
-    start, end = _perhaps_considered(interval, rng)
+    considered = rng.random() < CONSIDERED
+    start, end = interval if considered else GUESS
+    letter = letter if considered else GUESSED_LETTER
     return f"<think>{thought}</think> <answer>{letter}</answer> <glue>[({start:.1f}, {end:.1f})]</glue>"
 
 
@@ -86,13 +90,10 @@ def _seconds(scene: Scene, interval: Sequence[float]) -> str:
     return "".join(entries) + f" from {start:.1f} to {end:.1f}"
 
 
-def _perhaps_considered(interval: Sequence[float], rng: random.Random) -> tuple[float, float]:
-    start, end = interval if rng.random() < CONSIDERED else GUESS
-    return start, end
-
-
 def _right_option(prompt: VideoPrompt) -> str:
-    return prompt.options[LETTERS.index(prompt.target["answer"])]
+    """`blue(C)`: what is seen, and where the options have it."""
+    letter = prompt.target["answer"]
+    return f"{prompt.options[LETTERS.index(letter)]}({letter})"
 
 
 def _boxes(boxes: Iterable[Sequence[float]]) -> str:

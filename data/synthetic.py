@@ -15,6 +15,8 @@ from data.sampling import SamplingContract
 from data.schema import NUM_BOXES, Task, VideoPrompt
 
 COLOURS = {"red": (225, 40, 40), "green": (40, 200, 60), "blue": (50, 80, 235), "yellow": (240, 220, 40)}
+# Options always come in the order of these: a policy of a million parameters does not learn to look letters up.
+LETTERS = "ABCD"
 SHAPES = ("circle", "square", "triangle")
 DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down": (0.0, 1.0)}
 HELD_OUT_SEED_START = 1_000_000_000
@@ -155,12 +157,12 @@ def _multiple_choice(rng: random.Random, seed: int, contract: SamplingContract) 
     if rng.random() < 0.5:
         way = rng.choice(list(DIRECTIONS))
         target = Shape(colours[0], kinds[0], 0.35, _straight(rng, way, 0.35), 0.0, float(duration))
-        question, right, wrong = f"Which way does the {target.name} move?", way, list(DIRECTIONS)
+        question, right, choices = f"Which way does the {target.name} move?", way, list(DIRECTIONS)
     else:
         target = _visitor(rng, colours[0], kinds[0], duration)
-        question, right, wrong = f"What colour is the {target.kind}?", target.colour, list(COLOURS)
+        question, right, choices = f"What colour is the {target.kind}?", target.colour, list(COLOURS)
     other = _visitor(rng, colours[1], kinds[1], duration)
-    options, letter = _options(rng, right, wrong)
+    letter = LETTERS[choices.index(right)]
     prompt = VideoPrompt(
         id=f"mc-{seed}",
         task=Task.MULTIPLE_CHOICE,
@@ -168,7 +170,7 @@ def _multiple_choice(rng: random.Random, seed: int, contract: SamplingContract) 
         question=question,
         target={"answer": letter},
         duration=float(duration),
-        options=options,
+        options=tuple(choices),
     )
     return _scene(rng, seed, duration, (other, target)), prompt
 
@@ -176,7 +178,7 @@ def _multiple_choice(rng: random.Random, seed: int, contract: SamplingContract) 
 def _grounded(rng: random.Random, seed: int, contract: SamplingContract) -> tuple[Scene, VideoPrompt]:
     duration, colours, kinds = _casting(rng)
     target, other = _visitors(rng, colours, kinds, duration)
-    options, letter = _options(rng, target.colour, list(COLOURS))
+    letter = LETTERS[list(COLOURS).index(target.colour)]
     prompt = VideoPrompt(
         id=f"gqa-{seed}",
         task=Task.GROUNDED_QA,
@@ -184,7 +186,7 @@ def _grounded(rng: random.Random, seed: int, contract: SamplingContract) -> tupl
         question=f"What colour is the {target.kind}?",
         target={"answer": letter, "intervals": [[target.start, target.end]]},
         duration=float(duration),
-        options=options,
+        options=tuple(COLOURS),
     )
     return _scene(rng, seed, duration, (other, target)), prompt
 
@@ -255,11 +257,6 @@ def _straight(rng: random.Random, way: str, size: float) -> tuple[tuple[float, f
     if dx:
         return (0.5 - dx * reach, across), (0.5 + dx * reach, across)
     return (across, 0.5 - dy * reach), (across, 0.5 + dy * reach)
-
-
-def _options(rng: random.Random, right: str, choices: list[str]) -> tuple[tuple[str, ...], str]:
-    options = rng.sample(choices, len(choices))
-    return tuple(options), "ABCD"[options.index(right)]
 
 
 def clip_path(folder: Path, prompt: VideoPrompt) -> Path:
