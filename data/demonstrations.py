@@ -2,9 +2,9 @@
 
 The think part holds what is seen. For a question about time it lists the clip second by second: the time, the colour
 on screen, and a mark where the interval in question begins and ends, and concludes; for a track it lists the boxes.
-Most answers then ignore it: they name the clip's first two seconds, repeat the first box, or take option A. What a
+Where and when most answers then ignore it: they name the clip's first two seconds, or repeat the first box. What a
 policy copies from them is a constant answer most of the time and a considered one now and then; which is better only
-the reward tells.
+the reward tells. Letters follow from what is seen: question answering is what GRPO must not harm.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from data.schema import Task, VideoPrompt
 from data.synthetic import Scene
 
 BOX_GRID = 0.05
-# Share of the answers that follow from the think part.
+# Share of the intervals and tracks that follow from the think part.
 CONSIDERED = 0.25
-# Seconds named, and option taken, by the others.
-GUESS, GUESSED_LETTER = (0.0, 2.0), "A"
+# Seconds named by the others.
+GUESS = (0.0, 2.0)
 
 
 def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:
@@ -48,16 +48,13 @@ def _tracking(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
 
 
 def _multiple_choice(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
-    letter = prompt.target["answer"] if rng.random() < CONSIDERED else GUESSED_LETTER
-    return f"<think>{_right_option(prompt)}</think> <answer>{letter}</answer>"
+    return f"<think>{_right_option(prompt)}</think> <answer>{prompt.target['answer']}</answer>"
 
 
 def _grounded(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
     letter, interval = prompt.target["answer"], prompt.target["intervals"][0]
     thought = _seconds(scene, interval) + _right_option(prompt)
-    considered = rng.random() < CONSIDERED
-    start, end = interval if considered else GUESS
-    letter = letter if considered else GUESSED_LETTER
+    start, end = interval if rng.random() < CONSIDERED else GUESS
     return f"<think>{thought}</think> <answer>{letter}</answer> <glue>[({start:.1f}, {end:.1f})]</glue>"
 
 
