@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -44,9 +45,8 @@ class ClipFiles:
         missing = [(scene, path) for scene, path in work if not path.exists()]
         if missing and self._pool is None:
             # Spawned, not forked: Ray's threads may already run in this process.
-            self._pool = ProcessPoolExecutor(
-                len(os.sched_getaffinity(0)), get_context("spawn"), os.nice, (NICENESS,)
-            )
+            workers = len(os.sched_getaffinity(0))
+            self._pool = ProcessPoolExecutor(workers, get_context("spawn"), _step_back)
         for start in range(0, len(missing), CLIPS_PER_CALL):
             part = missing[start : start + CLIPS_PER_CALL]
             assert self._pool is not None
@@ -95,3 +95,10 @@ class ClipFiles:
                 raise RunFailure(f"clips were not rendered within {RENDER_TIMEOUT_S:g} s") from None
             except (OSError, BrokenProcessPool) as error:
                 raise RunFailure(f"clips could not be rendered: {error}") from error
+
+
+def _step_back() -> None:
+    """What a rendering process does first."""
+    os.nice(NICENESS)
+    # Ctrl-C reaches every process of the terminal; the run's own ends these.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

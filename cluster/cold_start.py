@@ -131,11 +131,7 @@ def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[Vi
 def _look(config: RunConfig, system: System, probe: Sequence[VideoPrompt], step: int) -> Look:
     """Sample answers with the current weights."""
     began = time.monotonic()
-    if system.connected:
-        system.sync(step)
-    else:
-        system.version = step
-        system.connect()
+    system.sync(step)
     synced = time.monotonic()
     samples = ask(config, system, [Question(prompt, config.rollout.temperature, step) for prompt in probe])
     scores = [(str(sample.prompt.task), sample.score) for sample in samples if sample.score]

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from cluster import training_loop
+from cluster.actor_watch import ActorWatch
 from cluster.clip_files import ClipFiles
 from cluster.cold_start import COLD_START_POLICY, cold_start
 from cluster.config import TINY, RunConfig
@@ -87,9 +88,13 @@ def _stages(
     model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
     system = System(config, progress, files, model_path)
     stack.callback(system.shutdown)
+    watch = stack.enter_context(ActorWatch(system.actors))
+    stack.enter_context(_as_failure(watch))
     if config.has_cold_start and model_path != warm_policy:
         model_path = cold_start(config, system, prompts, log, progress, model_path)
     if config.run.algorithm == "sft":
+        # The last look may lie steps behind, or never have come.
+        system.sync(system.version + 1)
         evaluate(config, system, prompts.held_out, "cold_start", progress)
         return
     settings = learner_settings(config, config.grpo.steps, config.learner.learning_rate, config.grpo.kl_coef)
@@ -103,6 +108,17 @@ def _stages(
     evaluate(config, system, prompts.held_out, "grpo", progress)
     system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
     _write_results(config)
+
+
+@contextmanager
+def _as_failure(watch: ActorWatch) -> Iterator[None]:
+    """Tell an interruption by the watch from one by the user."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if watch.failure is None:
+            raise
+        raise watch.failure from None
 
 
 def _claim(config: RunConfig, resume: bool) -> Frontier | None:

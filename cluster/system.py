@@ -24,6 +24,7 @@ from cluster.placement import threads
 from cluster.progress import Progress
 from cluster.prompts import contract_of
 from data.encoding import VideoEncoder
+from data.failures import ActorFailure
 from data.records import Rollout
 from learner.group import LearnerGroup
 from learner.settings import LearnerSettings
@@ -68,6 +69,11 @@ class RewardPool:
         answers = collect(refs, names, "scoring responses", self._timeout_s)
         queues = [iter(answer) for answer in answers]
         return [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
+
+    @property
+    def actors(self) -> dict[str, Any]:
+        """Handles by name."""
+        return dict(self._workers)
 
     def shutdown(self) -> None:
         """End the workers."""
@@ -130,24 +136,41 @@ class System:
             raise RuntimeError("no learner: start_learner() comes first")
         return self._learner
 
+    def actors(self) -> dict[str, Any]:
+        """Every actor there is now, by name.
+
+        Raises:
+            ActorFailure: the rollout workers did not come up.
+        """
+        if self._fleet is None and self._starting.done():
+            error = self._starting.exception()
+            if isinstance(error, ActorFailure):
+                raise error
+        fleet = self._fleet.workers if self._fleet else {}
+        learner = self._learner.actors if self._learner else {}
+        return {**self._loaders, **self.rewards.actors, **fleet, **learner}
+
     def start_learner(self, model_path: Path | str, settings: LearnerSettings) -> LearnerGroup:
         """Start learner ranks on a model, in place of those there may be."""
-        if self._learner is not None:
-            self._learner.stop()
+        former, self._learner = self._learner, None
+        if former is not None:
+            former.stop()
         self.connected = False
         section = self._config.learner
         options = {"num_cpus": section.cpus_per_worker, "num_gpus": section.gpus_per_worker}
-        self._learner = LearnerGroup(
+        learner = LearnerGroup(
             replace(settings, banned_token_ids=tuple(self.encoder.banned_token_ids)),
             str(model_path),
             functools.partial(VideoEncoder, str(model_path), self._contract, self._config.data.thinking),
             [options] * section.num_workers,
             section.step_timeout_s + GRACE_SECONDS,
+            self._config.sync.timeout_s + GRACE_SECONDS,
         )
+        self._learner = learner
         count = section.num_workers
         with self._progress.waiting(f"starting {count} learner rank{'s'[: count > 1]} (DeepSpeed)"):
-            self._learner.start(section.start_timeout_s)
-        return self._learner
+            learner.start(section.start_timeout_s)
+        return learner
 
     def connect(self) -> float:
         """Join learner and rollout workers, and bring the workers to the learner's weights.
@@ -170,6 +193,9 @@ class System:
 
     def sync(self, version: int) -> float:
         """Put the learner's weights into service as `version`; returns the seconds it took."""
+        if not self.connected:
+            self.version = version
+            return self.connect()
         seconds = self.learner.send_weights(version)
         self.version = version
         return seconds

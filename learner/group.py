@@ -36,6 +36,7 @@ class LearnerGroup:
             ranks.
         deadline_s: Longest wait for a call, in seconds; beyond `settings.timeout`, so that ranks report
             first.
+        sync_deadline_s: Longest wait for weights to be sent, in seconds; beyond the transfer's own time-out.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class LearnerGroup:
         make_encoder: Callable[[], VideoEncoder],
         actor_options: Sequence[Mapping[str, Any]] = ({"num_cpus": 1},),
         deadline_s: float = 900.0,
+        sync_deadline_s: float = 900.0,
     ) -> None:
-        self._deadline_s = deadline_s
+        self._deadline_s, self._sync_deadline_s = deadline_s, sync_deadline_s
         self._actors = {
             f"learner rank {rank}": _create_actor(options).remote(settings, model_path, make_encoder)
             for rank, options in enumerate(actor_options)
@@ -105,11 +107,13 @@ class LearnerGroup:
 
     def init_weight_transfer(self, workers: Mapping[str, Any], transfer: TransferSettings) -> None:
         """Connect with the rollout workers, whose handles are given by name."""
-        self._same("init_weight_transfer", (dict(workers), transfer), "connecting to the rollout workers")
+        what = "connecting to the rollout workers"
+        self._same("init_weight_transfer", (dict(workers), transfer), what, self._sync_deadline_s)
 
     def send_weights(self, version: int) -> float:
         """Put the current weights into service on all rollout workers; returns the seconds it took."""
-        seconds: list[float] = self._same("send_weights", (version,), f"sending weight version {version}")
+        what = f"sending weight version {version}"
+        seconds: list[float] = self._same("send_weights", (version,), what, self._sync_deadline_s)
         return max(seconds)
 
     def stop(self) -> None:
@@ -124,12 +128,16 @@ class LearnerGroup:
         sizes = [RowSize(s.prompt.id, len(s.prompt_token_ids), len(s.response_token_ids)) for s in samples]
         return shard_groups(sizes, len(self._actors))
 
-    def _same(self, method: str, arguments: tuple[Any, ...], what: str) -> list[Any]:
-        return self._all(method, [arguments] * len(self._actors), what)
+    def _same(
+        self, method: str, arguments: tuple[Any, ...], what: str, deadline_s: float | None = None
+    ) -> list[Any]:
+        return self._all(method, [arguments] * len(self._actors), what, deadline_s)
 
-    def _all(self, method: str, calls: Sequence[tuple[Any, ...]], what: str) -> list[Any]:
+    def _all(
+        self, method: str, calls: Sequence[tuple[Any, ...]], what: str, deadline_s: float | None = None
+    ) -> list[Any]:
         named = [(method, *arguments) for arguments in calls]
-        return call_all(self._actors, "call", named, what, self._deadline_s)
+        return call_all(self._actors, "call", named, what, deadline_s or self._deadline_s)
 
 
 def _create_actor(options: Mapping[str, Any]) -> Any:

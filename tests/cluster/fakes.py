@@ -150,6 +150,9 @@ class FakeSystem:
         self.encoder = FakeEncoder()
         self.events: list[str] = []
 
+    def actors(self) -> dict[str, Any]:
+        return {}
+
     def start_learner(self, model_path: Any, settings: Any) -> FakeLearner:
         self.events.append(f"learner on {Path(model_path).name}")
         return self.learner
@@ -161,6 +164,8 @@ class FakeSystem:
 
     def sync(self, version: int) -> float:
         self.version = version
+        if not self.connected:
+            return self.connect()
         self.events.append(f"sync {version}")
         return 0.1
 

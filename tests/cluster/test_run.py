@@ -15,6 +15,7 @@ from cluster.errors import RunFailure
 from cluster.eval_records import eval_path
 from cluster.prompts import PromptSet
 from cluster.training_loop import Frontier
+from data.failures import ActorFailure
 from data.schema import Task
 from tests.cluster.fakes import FakeLearner, FakeProgress, FakeSystem, make_config, make_prompts
 
@@ -105,7 +106,29 @@ def test_a_trained_model_needs_no_cold_start(monkeypatch: pytest.MonkeyPatch, tm
 
 def test_a_supervised_run_ends_with_its_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     recorded = Recorded(monkeypatch, make_config(tmp_path / "run", run={"algorithm": "sft"}), Frontier())
-    assert recorded.stages(None)[1:] == ["cold start", "evaluate cold_start", "shutdown"]
+    assert recorded.stages(None)[1:] == ["cold start", "connect 41", "evaluate cold_start", "shutdown"]
+
+
+def test_an_interruption_by_the_watch_is_the_failure_it_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recorded = Recorded(monkeypatch, make_config(tmp_path / "run"), Frontier())
+    found = ActorFailure("reward-0", "running", "killed")
+
+    class Watch(nullcontext[Any]):
+        def __init__(self, actors: Any) -> None:
+            super().__init__(self)
+            self.failure = found
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "ActorWatch", Watch)
+    monkeypatch.setattr(module.training_loop, "train", interrupted)
+    with pytest.raises(ActorFailure) as raised:
+        recorded.stages(None)
+    assert raised.value is found
+    assert recorded.events[-1] == "shutdown"
 
 
 def test_the_actors_are_ended_whatever_happens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def run_loop(
     )
     config.run_dir.mkdir(parents=True, exist_ok=True)
     log, progress = RunLog(config.run_dir), FakeProgress()
+    system.connected = True
     try:
         train(config, system, PROMPTS, log, progress, start or Frontier())  # type: ignore[arg-type]
     finally:
