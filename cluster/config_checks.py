@@ -81,7 +81,9 @@ def _video(config: RunConfig) -> Iterator[Problem]:
 
 
 def _clip_bounds(config: RunConfig) -> Iterator[Problem]:
-    if config.grpo.clip_low > config.grpo.clip_high:
+    recipe = config.recipe
+    # CISPO bounds a weight, not a ratio that may fall and rise.
+    if recipe.surrogate != "weighted" and recipe.clip_low > recipe.clip_high:
         yield Problem(
             ("grpo.clip_low", "grpo.clip_high"),
             "the ratio may fall further than it may rise; clip_high >= clip_low",

@@ -20,7 +20,7 @@ from cluster.config import RunConfig
 from cluster.prompts import PromptStream
 from cluster.system import System
 from data.records import Rollout, SamplingSettings, TrainSample
-from learner.objective import group_advantages
+from learner.advantages import compute_advantages, overlong_penalty
 from rewards import Score
 
 # Spreads the seeds of a run's prompts; a run's length stays far below it.
@@ -33,19 +33,21 @@ class Group:
 
     Attributes:
         clip: Object reference of the decoded clip.
+        rewards: Total of each score, with what the response's length costs.
         staleness: Learner version minus the oldest behaviour version in the group, when it was taken.
     """
 
     rollout: Rollout
     clip: Any
     scores: list[Score]
-    advantages: list[float]
+    rewards: list[float]
     staleness: int
+    advantages: list[float] = field(default_factory=list)
 
     @property
     def informative(self) -> bool:
         """Whether the responses differ in reward; a group that does not has no gradient."""
-        return len({score.total for score in self.scores}) > 1
+        return len(set(self.rewards)) > 1
 
     def samples(self) -> list[TrainSample]:
         """Its rows for the learner."""
@@ -76,6 +78,11 @@ class Taken:
     groups: list[Group]
     skipped: int
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def plus(self, more: Taken) -> Taken:
+        """Both together."""
+        seconds = {stage: self.seconds[stage] + more.seconds[stage] for stage in self.seconds}
+        return Taken(self.groups + more.groups, self.skipped + more.skipped, seconds)
 
 
 @dataclass(frozen=True)
@@ -126,9 +133,17 @@ class GroupProducer:
             self._group(item, rollout, its)
             for item, rollout, its in zip(pending, rollouts, scores, strict=True)
         ]
+        set_advantages(groups, self._config)
         decode, self._decode_seconds = self._decode_seconds, 0.0
         seconds = {"decode": decode, "rollout": sampled - started, "reward": scored - sampled}
         return Taken(groups, skipped, seconds)
+
+    def take_more(self, count: int) -> Taken:
+        """`take` beyond what `fill` submitted, for groups that turned out to be of no use."""
+        waiting = sum(item is not None for item in self._pending)
+        if waiting < count:
+            self._submit(count - waiting)
+        return self.take(count)
 
     def _submit(self, count: int) -> None:
         """Submit `count` prompts; those that cannot be used are passed over and replaced by the next."""
@@ -167,10 +182,21 @@ class GroupProducer:
         )
 
     def _group(self, item: _Pending, rollout: Rollout, scores: list[Score]) -> Group:
-        totals = torch.tensor([[score.total for score in scores]])
-        advantages = group_advantages(totals, self._config.grpo.normalise_std)[0].tolist()
+        lengths = torch.tensor([len(response.token_ids) for response in rollout.responses])
+        section = self._config.rollout
+        penalties = overlong_penalty(lengths, section.max_response_tokens, self._config.grpo.overlong_buffer)
+        rewards = [
+            score.total + penalty for score, penalty in zip(scores, penalties.tolist(), strict=True)
+        ]
         oldest = min(version for response in rollout.responses for _, _, version in response.weight_versions)
-        return Group(rollout, item.clip, scores, advantages, self._system.version - oldest)
+        return Group(rollout, item.clip, scores, rewards, self._system.version - oldest)
+
+
+def set_advantages(groups: Sequence[Group], config: RunConfig) -> None:
+    """Compare every response with its group, or with the batch where the objective says so."""
+    rewards = torch.tensor([group.rewards for group in groups])
+    for group, its in zip(groups, compute_advantages(rewards, config.recipe.advantages).tolist(), strict=True):
+        group.advantages = its
 
 
 def admit(groups: Sequence[Group], config: RunConfig) -> list[Group]:

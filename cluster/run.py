@@ -97,7 +97,8 @@ def _stages(
         system.sync(system.version + 1)
         evaluate(config, system, prompts.held_out, "cold_start", progress)
         return
-    settings = learner_settings(config, config.grpo.steps, config.learner.learning_rate, config.grpo.kl_coef)
+    updates = config.grpo.steps * config.grpo.updates_per_step
+    settings = learner_settings(config, updates, config.learner.learning_rate, config.grpo.kl_coef)
     system.start_learner(model_path, settings)
     frontier = training_loop.load(config, system, progress) if frontier else Frontier(version=system.version)
     system.version = frontier.version

@@ -253,7 +253,7 @@ def learner_settings(
     config: RunConfig, total_steps: int, learning_rate: float, kl_coef: float
 ) -> LearnerSettings:
     """The learner's settings for one stage of a run."""
-    section, grpo = config.learner, config.grpo
+    section, grpo, recipe = config.learner, config.grpo, config.recipe
     return LearnerSettings(
         zero_stage=section.zero_stage,
         dtype=config.model.dtype,
@@ -269,10 +269,14 @@ def learner_settings(
         offload_optimizer=section.offload_optimizer,
         freeze_vision=section.freeze_vision,
         kl_coef=kl_coef,
-        clip_low=grpo.clip_low,
-        clip_high=grpo.clip_high,
+        surrogate=recipe.surrogate,
+        aggregation=recipe.aggregation,
+        clip_low=recipe.clip_low,
+        clip_high=recipe.clip_high,
+        kl_estimator=recipe.kl,
+        longest_response=config.rollout.max_response_tokens,
+        importance_correction=grpo.importance_correction,
         importance_cap=grpo.importance_cap,
-        token_average=grpo.loss_aggregation,
         temperature=config.rollout.temperature,
         seed=config.run.seed,
         cpu_threads=threads(section),

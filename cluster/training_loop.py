@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
 from cluster.evaluation import evaluate
-from cluster.experience import Group, GroupProducer, admit
+from cluster.experience import Group, GroupProducer, Taken, admit
 from cluster.progress import Progress
 from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
 from cluster.step_records import sample_records, step_record
 from cluster.system import System
 from learner.checkpoint import newest_complete, read_client_state
-from learner.report import StepReport
+from learner.report import StepReport, follow
 
 CHECKPOINTS = "checkpoints"
 
@@ -51,8 +51,7 @@ def train(
     for step in range(start.step + 1, config.grpo.steps + 1):
         began = time.monotonic()
         producer.fill(steps_trained=step - 1)
-        taken = producer.take(config.grpo.prompts_per_step)
-        admitted = admit(taken.groups, config)
+        taken, admitted = collect_groups(producer, config)
         report = learn(system, admitted, config)
         # With groups of later steps under way the next ones are submitted before this sync pauses sampling.
         sync_seconds = system.sync(system.version + 1)
@@ -68,12 +67,38 @@ def train(
             progress.stage("GRPO", total=config.grpo.steps, done=step)
 
 
+def collect_groups(producer: GroupProducer, config: RunConfig) -> tuple[Taken, list[Group]]:
+    """The groups of a step, and those of them worth an update.
+
+    With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) further prompts take the place of groups without a
+    spread of rewards, for a bounded number of rounds.
+    """
+    wanted = config.grpo.prompts_per_step
+    taken = producer.take(wanted)
+    admitted = admit(taken.groups, config)
+    for _ in range(config.grpo.dynamic_sampling):
+        if len(admitted) == wanted:
+            break
+        more = producer.take_more(wanted - len(admitted))
+        taken = taken.plus(more)
+        admitted += admit(more.groups, config)
+    return taken, admitted
+
+
 def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepReport | None:
-    """One optimizer step on the admitted groups; None when there are too few to share among the ranks."""
-    samples = [sample for group in groups for sample in group.samples()]
-    if len(samples) < config.learner.num_workers:
-        return None
-    return system.learner.step(samples, "grpo")
+    """The optimizer steps on the admitted groups; None when there are too few to share among the ranks.
+
+    Several updates each take their share of the groups, in order; the later ones are off-policy by so many steps,
+    which the importance ratio sees.
+    """
+    updates = min(config.grpo.updates_per_step, len(groups))
+    shares = [groups[number * len(groups) // updates : (number + 1) * len(groups) // updates] for number in range(updates)]
+    reports = []
+    for share in shares:
+        samples = [sample for group in share for sample in group.samples()]
+        if len(samples) >= config.learner.num_workers:
+            reports.append(system.learner.step(samples, "grpo"))
+    return follow(reports) if reports else None
 
 
 def check_mismatch(step: int, report: StepReport | None, config: RunConfig) -> None:

@@ -1,8 +1,9 @@
 """The policy's log-probabilities of response tokens, each prompt and each clip computed once.
 
 `lay_out` is the only place that knows how rows become tensors. The responses to one prompt follow a single
-copy of it; each attends to the prompt and to itself and has the positions it would have alone, so the result
-is that of separate rows at a fraction of the tokens.
+copy of it; each attends to the prompt and to itself (`learner.shared_prefix`) and has the positions it would
+have alone, so the result is that of separate rows at a fraction of the tokens. Packs stand behind one another
+in one flat sequence: nothing is padded.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from learner.objective import entropy
 from learner.rows import Row, response_positions
+from learner.shared_prefix import PackLayout, as_mask, use_shared_prefix
 
 # Logits are computed and dropped in pieces of this size; a vocabulary of 150,000 makes 600 kB per token.
 LOGITS_BYTES = 1 << 28
@@ -27,17 +28,16 @@ LOGITS_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Packed rows as right-padded tensors: B packs of at most L tokens, R responses with T tokens in all.
+    """Packed rows as one flat sequence of L tokens; R responses with T tokens in all.
 
     Attributes:
-        input_ids: [B, L].
-        position_ids: [3, B, L], M-RoPE ids (time, height, width).
-        attention_mask: [B, 1, L, L], true where a token (third axis) attends to another (fourth); None means
-            causal, which suffices for one response per pack: no real token sees the padding behind it.
+        input_ids: [1, L].
+        position_ids: [3, 1, L], M-RoPE ids (time, height, width).
+        layout: Where packs and responses begin and end.
         pixels: [patches, 1176], normalised patches of the distinct clips.
         grids: [clips, 3], patches in time, height and width.
         clip_of_pack: Which of the clips each pack shows.
-        index: [T], place in the flattened [B * L] of the hidden state that predicts each response token.
+        index: [T], place in the sequence of the hidden state that predicts each response token.
         targets: [T], the response tokens, response after response.
         lengths: [R], tokens of each response.
         rollout_logprobs: [T], or empty for supervised rows.
@@ -46,7 +46,7 @@ class MicroBatch:
 
     input_ids: Tensor
     position_ids: Tensor
-    attention_mask: Tensor | None
+    layout: PackLayout
     pixels: Tensor
     grids: Tensor
     clip_of_pack: list[int]
@@ -73,17 +73,18 @@ def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
     prompts = {pack[0].prompt_key: pack[0].prompt for pack in packs}
     keys = list(prompts)
     rows = [row for pack in packs for row in pack]
-    input_ids = _pad([_tokens(pack) for pack in packs])
-    width = input_ids.shape[1]
-    shared = any(len(pack) > 1 for pack in packs)
+    layout = PackLayout(
+        tuple(len(pack[0].prompt.token_ids) for pack in packs),
+        tuple(tuple(len(row.response) for row in pack) for pack in packs),
+    )
     return MicroBatch(
-        input_ids=input_ids.to(device),
-        position_ids=_pad([_positions(pack).T for pack in packs]).permute(2, 0, 1).to(device),
-        attention_mask=_attention([_segments(pack) for pack in packs]).to(device) if shared else None,
+        input_ids=torch.cat([_tokens(pack) for pack in packs])[None].to(device),
+        position_ids=torch.cat([_positions(pack) for pack in packs], dim=1)[:, None].to(device),
+        layout=layout,
         pixels=torch.cat([prompt.pixel_values_videos for prompt in prompts.values()]).to(device),
         grids=torch.cat([prompt.video_grid_thw.reshape(-1, 3) for prompt in prompts.values()]).to(device),
         clip_of_pack=[keys.index(pack[0].prompt_key) for pack in packs],
-        index=torch.cat([_predictors(pack) + number * width for number, pack in enumerate(packs)]).to(device),
+        index=torch.cat([_predictors(*pack) for pack in layout.packs()]).to(device),
         targets=torch.tensor([token for row in rows for token in row.response], device=device),
         lengths=torch.tensor([len(row.response) for row in rows], device=device),
         rollout_logprobs=torch.tensor(
@@ -107,6 +108,7 @@ class ResponseScorer(nn.Module):
         self, policy: Qwen2_5_VLForConditionalGeneration, banned_token_ids: Sequence[int] = ()
     ) -> None:
         super().__init__()
+        use_shared_prefix(policy)
         self.policy = policy
         self._banned = list(banned_token_ids)
         self._vocabulary = int(policy.lm_head.out_features)
@@ -122,7 +124,7 @@ class ResponseScorer(nn.Module):
             Two float32 tensors [T]; the entropy carries no gradient.
         """
         # Not by indexing: responses of a pack share a predictor, whose gradients it would add up in any order.
-        hidden = self._hidden_states(batch).flatten(0, 1).index_select(0, batch.index)
+        hidden = self._hidden_states(batch).squeeze(0).index_select(0, batch.index)
         pieces = hidden.split(max(1, LOGITS_BYTES // (4 * self._vocabulary)))
         targets = batch.targets.split(len(pieces[0]))
         banned = self._banned if ban else []
@@ -134,14 +136,14 @@ class ResponseScorer(nn.Module):
         return TokenScores(torch.cat(logprobs), torch.cat(entropies))
 
     def _hidden_states(self, batch: MicroBatch) -> Tensor:
-        """[B, L, hidden]. The tower runs once over the distinct clips; packs of a prompt share features."""
+        """[1, L, hidden]. The tower runs once over the distinct clips; packs of a prompt share features."""
         backbone = self.policy.model
         features = backbone.get_video_features(batch.pixels, batch.grids, return_dict=True).pooler_output
         of_packs: Any = tuple(features[clip] for clip in batch.clip_of_pack)
         hidden: Tensor = backbone(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
-            attention_mask=batch.attention_mask,
+            attention_mask=as_mask(batch.layout),
             mm_encoder_outputs={"video": BaseModelOutputWithPooling(pooler_output=of_packs)},
             use_cache=False,
         ).last_hidden_state
@@ -166,10 +168,6 @@ class ResponseScorer(nn.Module):
         return log_probs.gather(1, targets[:, None]).squeeze(1), entropy(log_probs.detach())
 
 
-def _pad(packs: list[Tensor]) -> Tensor:
-    return pad_sequence(packs, batch_first=True)
-
-
 def _tokens(pack: Sequence[Row]) -> Tensor:
     """[tokens]: the prompt and all responses."""
     return torch.tensor([*pack[0].prompt.token_ids, *(token for row in pack for token in row.response)])
@@ -181,32 +179,14 @@ def _positions(pack: Sequence[Row]) -> Tensor:
     return torch.cat([prompt, *(response_positions(prompt, len(row.response)) for row in pack)], dim=1)
 
 
-def _segments(pack: Sequence[Row]) -> Tensor:
-    """[tokens]: 0 for the prompt, 1 and up for the responses."""
-    lengths = torch.tensor([len(pack[0].prompt.token_ids), *(len(row.response) for row in pack)])
-    return torch.arange(len(lengths)).repeat_interleave(lengths)
-
-
-def _attention(segments: list[Tensor]) -> Tensor:
-    """[B, 1, L, L]: a token attends to the prompt and to its own segment, up to itself.
-
-    Padding counts as prompt: it comes last, so no real token sees it, and it sees something, which keeps it
-    finite.
-    """
-    segment = _pad(segments)
-    visible = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
-    return visible.tril()[:, None]
-
-
-def _predictors(pack: Sequence[Row]) -> Tensor:
-    """[response tokens]: place in the pack of the token before each one.
+def _predictors(start: int, prompt: int, responses: Sequence[int]) -> Tensor:
+    """[response tokens of a pack]: place in the sequence of the token before each one.
 
     A response's first token is predicted by the prompt's last, whatever lies between them.
     """
-    end = len(pack[0].prompt.token_ids)
+    end = start + prompt
     places = []
-    for row in pack:
-        places.append(torch.tensor([len(pack[0].prompt.token_ids) - 1]))
-        places.append(torch.arange(end, end + len(row.response) - 1))
-        end += len(row.response)
+    for length in responses:
+        places += [torch.tensor([start + prompt - 1]), torch.arange(end, end + length - 1)]
+        end += length
     return torch.cat(places)

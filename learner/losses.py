@@ -32,7 +32,10 @@ def micro_batch_loss(
         losses, sums = objective.supervised_loss(scores.logprobs), StepSums()
     else:
         losses, sums = _policy_losses(batch, scores.logprobs, reference_logprobs, settings)
-    weights = objective.token_weights(batch.lengths, global_tokens, global_responses, settings.token_average)
+    aggregation = "token" if kind == "sft" else settings.aggregation
+    weights = objective.token_weights(
+        batch.lengths, global_tokens, global_responses, aggregation, settings.longest_response
+    )
     loss = (losses * batch.per_token(weights)).sum()
     sums.add(
         StepSums(
@@ -50,17 +53,23 @@ def _policy_losses(
     batch: MicroBatch, logprobs: Tensor, reference_logprobs: Tensor | None, settings: LearnerSettings
 ) -> tuple[Tensor, StepSums]:
     """Per-token losses [T] of policy and KL penalty."""
-    advantages, rollout = batch.per_token(batch.advantages), batch.rollout_logprobs
-    low, high = settings.clip_low, settings.clip_high
-    losses = objective.policy_loss(logprobs, rollout, advantages, low, high, settings.importance_cap)
-    ratio = objective.importance_ratio(logprobs.detach(), rollout)
+    rollout = batch.rollout_logprobs
+    losses, clipped = objective.surrogate_loss(
+        settings.surrogate,
+        logprobs,
+        rollout,
+        batch.per_token(batch.advantages),
+        batch.lengths,
+        settings.clip_low,
+        settings.clip_high,
+        settings.importance_correction,
+        settings.importance_cap,
+    )
     gaps = objective.mismatch(logprobs.detach(), rollout).double()
     sums = StepSums(
-        mismatch=float(gaps.sum()),
-        largest_mismatch=float(gaps.max()),
-        clipped=float(objective.clipped_fraction(ratio, advantages, low, high).sum()),
+        mismatch=float(gaps.sum()), largest_mismatch=float(gaps.max()), clipped=float(clipped.sum())
     )
     if reference_logprobs is not None:
-        kl = objective.kl_to_reference(logprobs, reference_logprobs)
+        kl = objective.kl_to_reference(logprobs, reference_logprobs, settings.kl_estimator)
         losses, sums.kl = losses + settings.kl_coef * kl, float(kl.detach().sum())
     return losses, sums

@@ -123,3 +123,14 @@ def merge_reports(reports: Sequence[StepReport]) -> StepReport:
     seconds = {stage: max(report.seconds.get(stage, 0.0) for report in reports) for stage in sorted(stages)}
     first = reports[0]
     return StepReport(first.step, sums, first.grad_norm, first.learning_rate, seconds)
+
+
+def follow(reports: Sequence[StepReport]) -> StepReport:
+    """One report of several optimizer steps on shares of a batch: sums over tokens, means of loss and gradient norm."""
+    sums = StepSums()
+    for report in reports:
+        sums.add(report.sums)
+    sums.loss /= len(reports)
+    seconds = {stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in reports[0].seconds}
+    norm = sum(report.grad_norm for report in reports) / len(reports)
+    return StepReport(reports[-1].step, sums, norm, reports[-1].learning_rate, seconds)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from learner.recipes import Aggregation, Correction, KlEstimator, Surrogate
+
 Objective = Literal["grpo", "sft"]
-TokenAverage = Literal["token", "sequence"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -27,8 +28,9 @@ class LearnerSettings:
         freeze_vision: Do not train the vision tower.
         kl_coef: Weight of the KL penalty towards the reference policy; 0 loads no reference policy.
         clip_low, clip_high: The importance ratio is clipped to [1 - clip_low, 1 + clip_high].
-        importance_cap: Upper bound of the importance ratio where clipping leaves it unbounded.
-        token_average: Weight all tokens of the global batch alike, or all responses alike.
+        surrogate, aggregation, kl_estimator: Parts of the objective, see `learner.recipes`.
+        longest_response: What `constant` aggregation divides by, tokens.
+        importance_correction, importance_cap: See `learner.objective.importance_correction`.
         temperature: Temperature the responses were sampled at.
         banned_token_ids: Tokens that sampling excludes.
         cpu_threads: Torch threads of a rank; 0 keeps torch's default.
@@ -51,8 +53,12 @@ class LearnerSettings:
     kl_coef: float = 0.0
     clip_low: float = 0.2
     clip_high: float = 0.2
+    surrogate: Surrogate = "token"
+    aggregation: Aggregation = "token"
+    longest_response: int = 1024
+    kl_estimator: KlEstimator = "k3"
+    importance_correction: Correction = "truncate"
     importance_cap: float = 2.0
-    token_average: TokenAverage = "token"
     temperature: float = 1.0
     banned_token_ids: tuple[int, ...] = ()
     seed: int = 0

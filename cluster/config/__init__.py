@@ -6,6 +6,7 @@ found in `cluster.config_checks`; reading files and overrides is `cluster.config
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from cluster.config.base import Section, described
 from cluster.config.inputs import SYNTHETIC, TINY, DataSection, ModelSection, RunSection, VideoSection
 from cluster.config.learning import CheckpointSection, ColdStartSection, GrpoSection, LearnerSection
 from cluster.config.system import LoggingSection, RaySection, SyncSection
+from learner.recipes import RECIPES, Recipe
 
 __all__ = [
     "SYNTHETIC",
@@ -69,6 +71,22 @@ class RunConfig(Section):
     def needs_reference(self) -> bool:
         """Whether a reference policy is loaded."""
         return self.run.algorithm == "grpo" and self.grpo.kl_coef > 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """The objective by name, with what the configuration sets otherwise."""
+        grpo = self.grpo
+        set_otherwise = {
+            "advantages": grpo.advantages,
+            "surrogate": grpo.surrogate,
+            "aggregation": grpo.loss_aggregation,
+            "clip_low": grpo.clip_low,
+            "clip_high": grpo.clip_high,
+            "kl": grpo.kl_estimator,
+        }
+        return replace(
+            RECIPES[grpo.objective], **{name: value for name, value in set_otherwise.items() if value is not None}
+        )
 
     @property
     def evaluation_tokens(self) -> int:

@@ -83,25 +83,51 @@ class GrpoSection(Section):
     kl_coef: float = described(
         0.0, "Beta, weight of the KL to the reference policy; 0 loads no reference. No unit.", ge=0
     )
-    clip_low: float = described(
-        0.2, "The importance ratio is clipped below 1 minus this. No unit.", gt=0, lt=1
+    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce_pp_baseline"] = described(
+        "grpo", "What is optimized; gives the next six their defaults (`learner/recipes.py` cites the papers)."
     )
-    clip_high: float = described(0.2, "The importance ratio is clipped above 1 plus this. No unit.", gt=0)
-    normalise_std: bool = described(
-        True, "Divide a group's advantages by the standard deviation of its rewards."
+    advantages: Literal["group_normalised", "group_centred", "leave_one_out", "batch_normalised"] | None = (
+        described(None, "What rewards are compared with and divided by; null takes the objective's.")
     )
-    loss_aggregation: Literal["token", "sequence"] = described(
-        "token",
-        "Mean over all response tokens of the step, or over each response first, then over responses.",
+    surrogate: Literal["token", "sequence_mean", "sequence_sum", "weighted"] | None = described(
+        None, "Which importance ratio is clipped, and how; null takes the objective's."
+    )
+    loss_aggregation: Literal["token", "sequence", "constant"] | None = described(
+        None,
+        "Mean over all tokens; over each response, then responses; or sum over tokens by responses times "
+        "`rollout.max_response_tokens`; null takes the objective's.",
+    )
+    clip_low: float | None = described(
+        None, "The importance ratio is clipped below 1 minus this; null takes the objective's. No unit.", gt=0, le=1
+    )
+    clip_high: float | None = described(
+        None, "The importance ratio is clipped above 1 plus this; null takes the objective's. No unit.", gt=0
+    )
+    kl_estimator: Literal["k1", "k2", "k3"] | None = described(
+        None, "Estimator of the KL penalty; null takes the objective's."
+    )
+    importance_correction: Literal["none", "truncate", "mask"] = described(
+        "truncate",
+        "What is done where rollout and learner differ by more than `importance_cap`: bound the gradient's weight, "
+        "leave the token out, or nothing.",
+    )
+    importance_cap: float = described(
+        2.0, "Cap of the learner-to-rollout importance weight of a token. No unit.", ge=1
+    )
+    updates_per_step: int = described(
+        1, "Optimizer steps per batch of groups, each on its share of them, steps.", ge=1
+    )
+    dynamic_sampling: int = described(
+        0, "Rounds in which groups without a spread of rewards are replaced by those of further prompts, rounds.", ge=0
+    )
+    overlong_buffer: int = described(
+        0, "Tokens before `rollout.max_response_tokens` over which the reward falls by 1, tokens; 0 lets it be.", ge=0
     )
     max_staleness: int = described(
         0, "Most weight versions a group may lag the learner, versions; 0 is on-policy.", ge=0
     )
     mismatch_bound: float = described(
         1.05, "The run stops when mean exp|logp_rollout - logp_learner| exceeds this. No unit.", gt=1
-    )
-    importance_cap: float = described(
-        2.0, "Cap of the learner-to-rollout importance weight of a token. No unit.", ge=1
     )
 
 

@@ -152,6 +152,17 @@ def test_scores_belong_to_their_own_prompt() -> None:
     assert [group.informative for group in groups] == [True, False, True]
 
 
+def test_an_overlong_response_loses_reward() -> None:
+    config = make_config(
+        rollout={"group_size": 2, "max_response_tokens": 3}, grpo={"prompts_per_step": 1, "overlong_buffer": 2}
+    )
+    producer = GroupProducer(config, FakeSystem(), STREAM)  # type: ignore[arg-type]
+    producer.fill(0)
+    (group,) = producer.take(1).groups
+    # Two tokens of at most three: half of the way into the buffer.
+    assert group.rewards == [score.total - 0.5 for score in group.scores] == [-0.5, 0.5]
+
+
 def test_a_row_has_the_advantage_of_its_own_response() -> None:
     system = FakeSystem()
     producer = make_producer(system)

@@ -29,9 +29,8 @@ def group(task: Task, totals: list[float], staleness: int = 0, reason: str | Non
         for n in range(len(totals))
     ]
     scores = [score(total, reason) for total in totals]
-    return Group(
-        Rollout(prompt, [1, 2, 3], responses), "clip", scores, [total - 1 for total in totals], staleness
-    )
+    advantages = [total - 1 for total in totals]
+    return Group(Rollout(prompt, [1, 2, 3], responses), "clip", scores, totals, staleness, advantages)
 
 
 GROUPS = [

@@ -73,12 +73,15 @@ def test_a_reward_worker_that_died_is_named(pool: RewardPool) -> None:
 def test_the_learner_is_set_up_as_configured() -> None:
     config = make_config(
         learner={"zero_stage": 3, "adam_betas": (0.9, 0.95), "threads_per_worker": 2, "max_grad_norm": 0.5},
-        grpo={"clip_high": 0.3, "loss_aggregation": "sequence", "importance_cap": 3.0},
+        grpo={"objective": "gspo", "clip_high": 0.3, "importance_correction": "mask", "importance_cap": 3.0},
         rollout={"temperature": 0.7},
         run={"seed": 6},
     )
     settings = learner_settings(config, total_steps=11, learning_rate=0.5, kl_coef=0.1)
     assert (settings.zero_stage, settings.betas, settings.cpu_threads) == (3, (0.9, 0.95), 2)
-    assert (settings.clip_high, settings.token_average, settings.importance_cap) == (0.3, "sequence", 3.0)
+    assert (settings.clip_low, settings.clip_high) == (3e-4, 0.3)
+    assert (settings.surrogate, settings.aggregation, settings.kl_estimator) == ("sequence_mean", "sequence", "k3")
+    assert (settings.importance_correction, settings.importance_cap) == ("mask", 3.0)
+    assert settings.longest_response == config.rollout.max_response_tokens
     assert (settings.temperature, settings.seed, settings.max_grad_norm) == (0.7, 6, 0.5)
     assert (settings.total_steps, settings.learning_rate, settings.kl_coef) == (11, 0.5, 0.1)

@@ -13,7 +13,7 @@ from cluster import training_loop
 from cluster.errors import RunFailure
 from cluster.json_lines import read_records
 from cluster.metrics import SampleRecord, StepRecord
-from cluster.prompts import PromptSet
+from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
 from cluster.training_loop import Frontier, check_mismatch, last_frontier, learn, train
 from learner.checkpoint import seal, unfinished_name
@@ -110,6 +110,36 @@ def test_one_group_can_be_shared_by_two_ranks(tmp_path: Path) -> None:
     ((_, rows),) = system.learner.steps
     assert {row.prompt.id for row in rows} == {"p0"}
     assert learn(system, [], make_config()) is None  # type: ignore[arg-type]
+
+
+def test_dynamic_sampling_replaces_groups_without_a_spread(tmp_path: Path) -> None:
+    system = FakeSystem(flat={"p1", "p2", "p3"})
+    steps, samples, _ = run_loop(tmp_path / "run", system, steps=2, prompts_per_step=4, dynamic_sampling=9)
+    for (_, rows), record in zip(system.learner.steps, steps, strict=True):
+        assert len({row.prompt.id for row in rows}) == 4
+        assert not {row.prompt.id for row in rows} & system.rewards.flat
+        assert record.groups_dropped == len({s.prompt_id for s in samples if s.step == record.step}) - 4
+    trained = [row.prompt.id for _, rows in system.learner.steps for row in rows[::2]]
+    stream = PromptStream(PROMPTS.train, 0)
+    in_order = [stream[place].id for place in range(20) if stream[place].id not in system.rewards.flat]
+    assert trained == in_order[:8]
+
+
+def test_dynamic_sampling_gives_up_after_its_rounds(tmp_path: Path) -> None:
+    system = FakeSystem(flat={prompt.id for prompt in PROMPTS.train})
+    steps, samples, _ = run_loop(tmp_path / "run", system, steps=1, prompts_per_step=2, dynamic_sampling=3)
+    assert system.learner.steps == []
+    assert (len(samples) / 2, steps[0].groups_dropped) == (8, 8)
+
+
+def test_several_updates_share_the_groups_of_a_step(tmp_path: Path) -> None:
+    system = FakeSystem()
+    steps, samples, _ = run_loop(tmp_path / "run", system, steps=2, prompts_per_step=5, updates_per_step=2)
+    counts = [len({row.prompt.id for row in rows}) for _, rows in system.learner.steps]
+    assert counts == [2, 3, 2, 3]
+    assert [len(system.events), len(steps)] == [2, 2]
+    assert [row.prompt.id for _, rows in system.learner.steps for row in rows] == [s.prompt_id for s in samples]
+    assert (steps[0].loss, steps[0].grad_norm, steps[0].tokens.learn) == (0.25, 0.5, 20)
 
 
 def test_evaluations_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
