@@ -31,7 +31,7 @@ def logits_of(model: nn.Module, sample: TrainSample) -> Tensor:
     logits = model(
         input_ids=torch.tensor([[*prompt, *response]]),
         position_ids=torch.cat([encoded.position_ids, after], dim=1)[:, None],
-        pixel_values_videos=encoded.pixel_values_videos,
+        pixel_values_videos=encoded.pixel_values_videos.to(model.dtype),
         video_grid_thw=encoded.video_grid_thw,
     ).logits[0]
     return logits[len(prompt) - 1 : len(prompt) + len(response) - 1]
