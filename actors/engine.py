@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actors.video_features import keep_spacing
 from data.encoding import banned_token_ids
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class EngineSettings:
         gpu_memory_utilization: Share of each GPU's memory the engine may take.
         kv_cache_gib: Size of the KV cache on the CPU, in GiB.
         threads: OpenMP threads of each worker process on the CPU.
+        feature_cache: Folder of a frozen vision tower's features; empty runs the engine's own tower.
     """
 
     model_path: str
@@ -48,6 +50,7 @@ class EngineSettings:
     gpu_memory_utilization: float = 0.85
     kv_cache_gib: float = 1.0
     threads: int = 1
+    feature_cache: str = ""
 
 
 def prepare_environment(settings: EngineSettings) -> None:
@@ -83,6 +86,8 @@ def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
         # Processed pixels are not kept: the cache has a half in each of two processes, and the halves disagree when a
         # request arrives while a weight update clears them.
         "mm_processor_cache_gb": 0,
+        # Features may stand for pixels; without them the engine's own tower runs.
+        "enable_mm_embeds": bool(settings.feature_cache),
         "disable_log_stats": True,
         # Requests that enter together are scheduled in the order of their prompts, not of their arrival.
         "scheduling_policy": "priority",
@@ -107,6 +112,8 @@ def build_engine(settings: EngineSettings) -> AsyncLLM:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
+    if settings.feature_cache:
+        keep_spacing()
     return AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(settings)))
 
 

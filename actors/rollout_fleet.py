@@ -56,12 +56,14 @@ class RolloutRequest:
     Attributes:
         text: The whole prompt in chat layout.
         clip: Object reference of the decoded clip.
+        tower_digest: Of a frozen vision tower whose features are in the cache; empty without one.
     """
 
     prompt: VideoPrompt
     text: str
     clip: Any
     sampling: SamplingSettings
+    tower_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,9 @@ class RolloutFleet:
         for request, worker in zip(requests, workers, strict=True):
             turn = Turn(self._batches, places[worker], sizes[worker]) if together else None
             places[worker] += 1
-            generate = self.workers[worker].generate
-            rollout = generate.remote(request.prompt, request.text, request.clip, request.sampling, turn)
+            rollout = self.workers[worker].generate.remote(
+                request.prompt, request.text, request.clip, request.sampling, turn, request.tower_digest
+            )
             submitted.append(Submitted(worker, rollout))
         return submitted
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.engine import EngineSettings, banned_tokens, build_engine, prepare_environment
 from actors.start_together import StartTogether, Turn
 from data.encoding import vllm_request
+from data.feature_cache import FeatureCache, feature_key
 from data.records import Response, Rollout, SamplingSettings
 from data.schema import VideoPrompt
 from data.video import Clip
 
 if TYPE_CHECKING:
+    import torch
     from vllm import SamplingParams
     from vllm.inputs import PromptType
     from vllm.logprobs import Logprob
@@ -44,6 +47,7 @@ class RolloutWorker:
         self._tokens = 0
         self._prompt_tokens = 0
         self._cached_prompt_tokens = 0
+        self._features_found = 0
 
     async def start(self, version: int = 0) -> int:
         """Load the model and start the engine's processes.
@@ -68,6 +72,7 @@ class RolloutWorker:
         clip: Clip,
         sampling: SamplingSettings,
         turn: Turn | None = None,
+        tower_digest: str = "",
     ) -> Rollout:
         """Sample one group of responses.
 
@@ -77,6 +82,7 @@ class RolloutWorker:
             clip: The decoded clip. Pass its object reference: Ray resolves it to memory shared with the object store.
             sampling: Responses, temperature, length and seed.
             turn: Its place among the groups that this worker is to start together; None starts at once.
+            tower_digest: Of the frozen vision tower whose features the cache may have; empty without one.
 
         Raises:
             ValueError: a greedy group of more than one response, or a prompt that does not fit `max_model_len`.
@@ -85,7 +91,8 @@ class RolloutWorker:
         self._requests += 1
         self._running += 1
         try:
-            output = await self._sample(vllm_request(clip, text), self._sampling_params(sampling), turn)
+            request = vllm_request(clip, text, self._features(clip, tower_digest), self._patch_size)
+            output = await self._sample(request, self._sampling_params(sampling), turn)
         finally:
             self._running -= 1
         responses = [_response(completion) for completion in output.outputs]
@@ -153,6 +160,7 @@ class RolloutWorker:
             "tokens": self._tokens,
             "prompt_tokens": self._prompt_tokens,
             "cached_prompt_tokens": self._cached_prompt_tokens,
+            "features_found": self._features_found,
         }
 
     async def shutdown(self) -> None:
@@ -160,6 +168,17 @@ class RolloutWorker:
         if self._engine is not None:
             self._engine.shutdown(timeout=SHUTDOWN_SECONDS)
             self._engine = None
+
+    def _features(self, clip: Clip, tower_digest: str) -> torch.Tensor | None:
+        if not tower_digest:
+            return None
+        features = FeatureCache(Path(self._settings.feature_cache)).get(feature_key(clip.digest, tower_digest))
+        self._features_found += features is not None
+        return features
+
+    @property
+    def _patch_size(self) -> int:
+        return int(self._started.model_config.hf_config.vision_config.patch_size)
 
     @property
     def _started(self) -> AsyncLLM:

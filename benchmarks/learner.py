@@ -6,7 +6,8 @@ with the same threads, on one group:
 - `row per response`: transformers' own forward pass, G rows of prompt and response side by side, its own SDPA, the
   vision tower once per row, logits of response tokens only, as mainstream trainers do it;
 - `rows in turn`: the same, one row at a time with gradients accumulated: slower or as fast, but small;
-- `shared prefix`: the learner's own pass.
+- `shared prefix`: the learner's own pass;
+- `frozen tower, cached`: the same with the clip's features from the cache, as with `learner.freeze_vision`.
 
 Steps alternate, so that other work on the machine meets all alike. Peak memory is that of a process of its own.
 """
@@ -17,7 +18,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,12 +33,14 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.learner_setting import Sizes, build_model, make_rows, small_config
 from learner.forward import ResponseScorer, TokenScores, lay_out
+from learner.frozen_tower import FrozenTower
 from learner.losses import micro_batch_loss
 from learner.rows import Row, response_positions
 from learner.settings import LearnerSettings
 
 SETTINGS = LearnerSettings()
-PLAIN, IN_TURN, SHARED = "row per response", "rows in turn", "shared prefix"
+PLAIN, IN_TURN, SHARED, CACHED = "row per response", "rows in turn", "shared prefix", "frozen tower, cached"
+WAYS = (PLAIN, IN_TURN, SHARED, CACHED)
 CPU = torch.device("cpu")
 
 
@@ -76,11 +79,14 @@ class Subject:
 
     def __post_init__(self) -> None:
         self.model = build_model(small_config()).train()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6)
+        if self.name == CACHED:
+            self.rows = self._with_features()
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-6)
         self._tower_calls = 0
         self.model.model.visual.patch_embed.register_forward_hook(self._count)
         self._score: Callable[[Sequence[Row]], TokenScores]
-        if self.name == SHARED:
+        if self.name in (SHARED, CACHED):
             scorer = ResponseScorer(self.model)
             self._score = lambda rows: scorer(lay_out([rows], CPU))
         else:
@@ -111,6 +117,12 @@ class Subject:
         self._tower_calls = 0
         self.gradients()
         return self._tower_calls
+
+    def _with_features(self) -> list[Row]:
+        self.model.model.visual.requires_grad_(False)
+        tower = FrozenTower(self.model, cache=None, partitioned=False)
+        features = tower.compute(self.rows[0].prompt, "clip")
+        return [replace(row, features=features) for row in self.rows]
 
     def _count(self, _module: Any, inputs: tuple[Tensor], _output: Tensor) -> None:
         self._tower_calls += len(inputs[0]) // len(self.rows[0].prompt.pixel_values_videos)
@@ -146,16 +158,17 @@ class Comparison:
             "gradient_relative_error": self.gradient_relative_error,
             "peak_memory_ratio": round(self.peak_memory_ratio, 3),
             "vision_calls_per_prompt": self.tower_calls[SHARED],
+            "vision_calls_with_warm_cache": self.tower_calls[CACHED],
             "seconds": {name: round(value, 4) for name, value in self.seconds.items()},
             "peak_mib": {name: round(value / 2**20) for name, value in self.peak_bytes.items()},
         }
 
 
-def compare(sizes: Sizes, repeats: int, threads: int, memory: bool = True) -> Comparison:
-    """Measure all ways at one setting."""
+def compare(sizes: Sizes, repeats: int, threads: int, ways: Sequence[str] = WAYS, memory: bool = True) -> Comparison:
+    """Measure these ways at one setting; the first and the third are compared in their gradients."""
     torch.set_num_threads(threads)
     rows = make_rows(small_config(), sizes)
-    subjects = [Subject(name, rows) for name in (PLAIN, IN_TURN, SHARED)]
+    subjects = [Subject(name, rows) for name in ways]
     error = gradient_error(subjects[0], subjects[2])
     calls = {subject.name: subject.tower_calls() for subject in subjects}
     rounds = [{subject.name: subject.step() for subject in subjects} for _ in range(repeats)]

@@ -90,6 +90,14 @@ def _clip_bounds(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _feature_cache(config: RunConfig) -> Iterator[Problem]:
+    if config.learner.feature_cache_gib and not config.tower_is_frozen:
+        yield Problem(
+            ("learner.feature_cache_gib", "learner.freeze_vision"),
+            "features of a vision tower that trains are worth nothing after the next step; set freeze_vision or lora_rank",
+        )
+
+
 def _betas(config: RunConfig) -> Iterator[Problem]:
     if not all(0 <= beta < 1 for beta in config.learner.adam_betas):
         yield Problem(("learner.adam_betas",), "each must be at least 0 and below 1")
@@ -185,6 +193,7 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _lengths,
     _video,
     _clip_bounds,
+    _feature_cache,
     _betas,
     _rollout_gpus,
     _shared_gpus,

@@ -57,7 +57,7 @@ def ask(config: RunConfig, system: System, questions: Sequence[Question]) -> lis
         for question, clip in zip(questions, clips, strict=True)
         if clip is not None
     ]
-    rollouts = system.fleet.gather(system.fleet.submit(requests))
+    rollouts = system.fleet.gather(system.submit(requests))
     answered = iter(zip(rollouts, system.rewards.score(rollouts, by_rule=True), strict=True))
     return [
         _unanswered(system, question.prompt) if clip is None else _answered(*next(answered))

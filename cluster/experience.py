@@ -156,7 +156,7 @@ class GroupProducer:
         ]
         self._decode_seconds += time.monotonic() - started
         # Strictly on-policy, nothing else is being sampled now, so waiting for the whole step costs little.
-        submitted = iter(self._system.fleet.submit(requests, together=self._config.grpo.max_staleness == 0))
+        submitted = iter(self._system.submit(requests, together=self._config.grpo.max_staleness == 0))
         self._pending += [None if clip is None else _Pending(clip, next(submitted)) for _, clip in found]
         self._next += len(found)
 

@@ -69,7 +69,7 @@ def _rollout(config: RunConfig, geometry: ModelGeometry) -> ProcessMemory:
 def _learner(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
     """Model states as in ZeRO (arXiv 1910.02054, section 3.1): its stage says which the ranks divide."""
     learner = config.learner
-    trained = geometry.parameters - (geometry.vision_parameters if learner.freeze_vision else 0)
+    trained = _trained(config, geometry)
     weights = geometry.parameters * _weight_bytes(config) / _share(config, 3) / GIB
     optimizer = {"optimizer": trained * _optimizer_bytes(config) / _share(config, 1) / GIB}
     held = {
@@ -85,6 +85,15 @@ def _learner(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
     if learner.offload_optimizer:
         ranks.append(ProcessMemory("learner rank", learner.num_workers, "host", optimizer))
     return ranks
+
+
+def _trained(config: RunConfig, geometry: ModelGeometry) -> int:
+    """Parameters with gradients and optimizer state."""
+    if rank := config.learner.lora_rank:
+        hidden, keys, inner = geometry.hidden, geometry.kv_width, geometry.intermediate
+        widths = 2 * (hidden + hidden) + 2 * (hidden + keys) + 3 * (hidden + inner)
+        return rank * widths * geometry.layers
+    return geometry.parameters - (geometry.vision_parameters if config.tower_is_frozen else 0)
 
 
 def _share(config: RunConfig, stage: int) -> int:

@@ -69,6 +69,7 @@ class ModelGeometry:
         vision_parameters: Those of the vision tower.
         layers: Of the language model.
         hidden: Width of the language model.
+        intermediate: Width of its MLPs.
         kv_width: Key (or value) numbers that one token leaves in one layer's KV cache.
         vocabulary: Rows of the embedding.
         max_tokens: Longest sequence the model's positions are made for.
@@ -78,6 +79,7 @@ class ModelGeometry:
     vision_parameters: int
     layers: int
     hidden: int
+    intermediate: int
     kv_width: int
     vocabulary: int
     max_tokens: int
@@ -121,6 +123,7 @@ def geometry(config: Mapping[str, Any]) -> ModelGeometry | None:
             vision_parameters=vision,
             layers=text["num_hidden_layers"],
             hidden=text["hidden_size"],
+            intermediate=text["intermediate_size"],
             kv_width=_head_dim(text) * text["num_key_value_heads"],
             vocabulary=text["vocab_size"],
             max_tokens=text["max_position_embeddings"],

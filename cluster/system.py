@@ -15,7 +15,7 @@ from actors.clip_pool import ClipPool
 from actors.engine import EngineSettings
 from actors.fleet import collect, stop
 from actors.reward_worker import RewardWorker
-from actors.rollout_fleet import FleetSettings, RolloutFleet
+from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest, Submitted
 from actors.video_loader import VideoLoader
 from cluster.clip_files import ClipFiles
 from cluster.clips import UsableClips
@@ -172,6 +172,18 @@ class System:
             learner.start(section.start_timeout_s)
         return learner
 
+    def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
+        """Submit groups to the rollout workers; does not wait for them.
+
+        With a feature cache the learner, idle at this point of a synchronous run, first computes what the cache
+        lacks, so that no frozen tower ever runs twice on a clip.
+        """
+        if self._config.learner.feature_cache_gib and self._learner is not None:
+            clips, prompts = [request.clip for request in requests], [request.prompt for request in requests]
+            digest = self.learner.compute_features(clips, prompts)
+            requests = [replace(request, tower_digest=digest) for request in requests]
+        return self.fleet.submit(requests, together)
+
     def connect(self) -> float:
         """Join learner and rollout workers, and bring the workers to the learner's weights.
 
@@ -236,6 +248,7 @@ class System:
             gpu_memory_utilization=section.gpu_memory_utilization,
             kv_cache_gib=section.kv_cache_gib,
             threads=threads(section),
+            feature_cache=str(self._config.feature_cache) if self._config.learner.feature_cache_gib else "",
         )
 
     def _fleet_settings(self) -> FleetSettings:
@@ -268,6 +281,10 @@ def learner_settings(
         gradient_checkpointing=section.gradient_checkpointing,
         offload_optimizer=section.offload_optimizer,
         freeze_vision=section.freeze_vision,
+        lora_rank=section.lora_rank,
+        lora_alpha=section.lora_alpha,
+        feature_cache=str(config.feature_cache),
+        feature_cache_bytes=int(section.feature_cache_gib * GIB),
         kl_coef=kl_coef,
         surrogate=recipe.surrogate,
         aggregation=recipe.aggregation,

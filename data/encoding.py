@@ -72,6 +72,7 @@ class VideoEncoder:
         """
         self._processor: Any = AutoProcessor.from_pretrained(str(model_path))
         self._layout = MropeLayout.from_config(AutoConfig.from_pretrained(str(model_path)))
+        self._patch_size = int(self._processor.video_processor.patch_size)
         self._thinking = thinking
         self.video_token_id = self._layout.video_token_id
         self.banned_token_ids = banned_token_ids(self._processor.tokenizer)
@@ -95,19 +96,22 @@ class VideoEncoder:
         tokenizer = self._processor.tokenizer
         return [*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)]
 
-    def encode(self, prompt: VideoPrompt, clip: Clip) -> EncodedPrompt:
+    def encode(self, prompt: VideoPrompt, clip: Clip, pixels: bool = True) -> EncodedPrompt:
         """Encode a prompt and its clip.
+
+        Args:
+            pixels: False leaves the pixel values empty: the clip's features are known already.
 
         Raises:
             ValueError: the prompt's text holds a video placeholder of its own.
         """
-        pixels, grid = self._encode_video(clip)
+        values, grid = self._encode_video(clip) if pixels else (torch.empty(0), patch_grid(clip, self._patch_size))
         num_video_tokens = int(grid.prod()) // self._layout.spatial_merge_size**2
         token_ids = self._token_ids(prompt, num_video_tokens)
         return EncodedPrompt(
             token_ids=token_ids,
             position_ids=mrope_position_ids(token_ids, grid, [clip.seconds_per_grid], self._layout),
-            pixel_values_videos=pixels,
+            pixel_values_videos=values,
             video_grid_thw=grid,
             second_per_grid_ts=clip.seconds_per_grid,
             num_video_tokens=num_video_tokens,
@@ -136,19 +140,33 @@ class VideoEncoder:
         return token_ids[:at] + [self.video_token_id] * num_video_tokens + token_ids[at + 1 :]
 
 
-def vllm_request(clip: Clip, prompt: str) -> dict[str, Any]:
+def vllm_request(clip: Clip, prompt: str, features: torch.Tensor | None = None, patch_size: int = 14) -> dict[str, Any]:
     """The prompt that vLLM's `generate` takes.
 
     Args:
         clip: Its digest stands for its pixels in vLLM's caches, so that they are never hashed.
         prompt: As `VideoEncoder.prompt_text` gives it, with one video placeholder.
+        features: `[tokens, width]` of the clip from a frozen vision tower, in place of its pixels.
+        patch_size: Pixels per side of a patch; read with `features` only.
     """
-    return {
-        "prompt": prompt,
+    common = {"prompt": prompt, "multi_modal_uuids": {"video": [clip.digest]}}
+    if features is not None:
+        video = {
+            "video_embeds": features,
+            "video_grid_thw": patch_grid(clip, patch_size),
+            "second_per_grid_ts": torch.tensor([clip.seconds_per_grid]),
+        }
+        return common | {"multi_modal_data": {"video": video}}
+    return common | {
         "multi_modal_data": {"video": [(clip.frames, video_metadata(clip))]},
-        "multi_modal_uuids": {"video": [clip.digest]},
         "mm_processor_kwargs": {"videos_kwargs": dict(VIDEO_KWARGS)},
     }
+
+
+def patch_grid(clip: Clip, patch_size: int) -> torch.Tensor:
+    """int64 `[1, 3]`, patches in time, height and width, from the clip's shape alone."""
+    frames, height, width, _ = clip.frames.shape
+    return torch.tensor([[frames // clip.temporal_patch_size, height // patch_size, width // patch_size]])
 
 
 def video_metadata(clip: Clip) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from learner.shared_prefix import PackLayout, as_mask, use_shared_prefix
 
 # Logits are computed and dropped in pieces of this size; a vocabulary of 150,000 makes 600 kB per token.
 LOGITS_BYTES = 1 << 28
+# Two frames of 14 x 14 pixels of three colours.
+PATCH_VALUES = 1176
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class MicroBatch:
         input_ids: [1, L].
         position_ids: [3, 1, L], M-RoPE ids (time, height, width).
         layout: Where packs and responses begin and end.
-        pixels: [patches, 1176], normalised patches of the distinct clips.
+        pixels: [patches, 1176], normalised patches of the distinct clips; empty where features are given.
         grids: [clips, 3], patches in time, height and width.
-        clip_of_pack: Which of the clips each pack shows.
+        features: [video tokens, width] of each clip where the vision tower is frozen; None runs the tower.
+        clip_of_pack: Which of the clips each pack shows; None for a prompt of text alone.
         index: [T], place in the sequence of the hidden state that predicts each response token.
         targets: [T], the response tokens, response after response.
         lengths: [R], tokens of each response.
@@ -49,7 +52,8 @@ class MicroBatch:
     layout: PackLayout
     pixels: Tensor
     grids: Tensor
-    clip_of_pack: list[int]
+    features: list[Tensor] | None
+    clip_of_pack: list[int | None]
     index: Tensor
     targets: Tensor
     lengths: Tensor
@@ -70,8 +74,10 @@ class TokenScores(NamedTuple):
 
 def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
     """Put packs of rows, each behind one copy of its prompt, into one micro-batch."""
-    prompts = {pack[0].prompt_key: pack[0].prompt for pack in packs}
-    keys = list(prompts)
+    shown = {pack[0].prompt_key: pack[0] for pack in packs if pack[0].prompt.num_video_tokens}
+    clips, place = list(shown.values()), {key: number for number, key in enumerate(shown)}
+    # Ranks must agree on whether the tower runs, so a frozen one shows on rows without a clip as well.
+    frozen = any(pack[0].features is not None for pack in packs)
     rows = [row for pack in packs for row in pack]
     layout = PackLayout(
         tuple(len(pack[0].prompt.token_ids) for pack in packs),
@@ -81,9 +87,10 @@ def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
         input_ids=torch.cat([_tokens(pack) for pack in packs])[None].to(device),
         position_ids=torch.cat([_positions(pack) for pack in packs], dim=1)[:, None].to(device),
         layout=layout,
-        pixels=torch.cat([prompt.pixel_values_videos for prompt in prompts.values()]).to(device),
-        grids=torch.cat([prompt.video_grid_thw.reshape(-1, 3) for prompt in prompts.values()]).to(device),
-        clip_of_pack=[keys.index(pack[0].prompt_key) for pack in packs],
+        pixels=_stack([clip.prompt.pixel_values_videos for clip in clips], not frozen).to(device),
+        grids=_stack([clip.prompt.video_grid_thw.reshape(-1, 3) for clip in clips]).to(device),
+        features=[clip.features.to(device) for clip in clips if clip.features is not None] if frozen else None,
+        clip_of_pack=[place.get(pack[0].prompt_key) for pack in packs],
         index=torch.cat([_predictors(*pack) for pack in layout.packs()]).to(device),
         targets=torch.tensor([token for row in rows for token in row.response], device=device),
         lengths=torch.tensor([len(row.response) for row in rows], device=device),
@@ -138,16 +145,32 @@ class ResponseScorer(nn.Module):
     def _hidden_states(self, batch: MicroBatch) -> Tensor:
         """[1, L, hidden]. The tower runs once over the distinct clips; packs of a prompt share features."""
         backbone = self.policy.model
-        features = backbone.get_video_features(batch.pixels, batch.grids, return_dict=True).pooler_output
-        of_packs: Any = tuple(features[clip] for clip in batch.clip_of_pack)
+        features, nothing = (batch.features, None) if batch.features is not None else self._run_tower(batch)
+        of_packs: Any = tuple(features[clip] for clip in batch.clip_of_pack if clip is not None)
         hidden: Tensor = backbone(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             attention_mask=as_mask(batch.layout),
-            mm_encoder_outputs={"video": BaseModelOutputWithPooling(pooler_output=of_packs)},
+            mm_encoder_outputs={"video": BaseModelOutputWithPooling(pooler_output=of_packs)} if of_packs else None,
             use_cache=False,
         ).last_hidden_state
-        return hidden
+        return hidden if nothing is None else hidden + nothing
+
+    def _run_tower(self, batch: MicroBatch) -> tuple[Sequence[Tensor], Tensor | None]:
+        """Features of each clip. Without a clip the tower runs on a blank one, whose result counts nothing.
+
+        Under ZeRO-3 every rank gathers the tower's weights and reduces its gradients in every micro-batch; one that
+        skipped it would leave the others waiting.
+        """
+        tower = self.policy.model
+        if len(batch.grids):
+            features: Sequence[Tensor]
+            features = tower.get_video_features(batch.pixels, batch.grids, return_dict=True).pooler_output
+            return features, None
+        side = tower.visual.spatial_merge_size
+        blank = torch.zeros(side * side, PATCH_VALUES, device=batch.input_ids.device)
+        grid = torch.tensor([[1, side, side]], device=batch.input_ids.device)
+        return [], 0.0 * tower.get_video_features(blank, grid, return_dict=True).pooler_output[0].sum()
 
     def _score(
         self, hidden: Tensor, targets: Tensor, temperature: float, banned: list[int], recompute: bool
@@ -166,6 +189,11 @@ class ResponseScorer(nn.Module):
             logits = logits.index_fill(1, torch.tensor(banned, device=logits.device), float("-inf"))
         log_probs = logits.log_softmax(dim=-1)
         return log_probs.gather(1, targets[:, None]).squeeze(1), entropy(log_probs.detach())
+
+
+def _stack(parts: Sequence[Tensor], wanted: bool = True) -> Tensor:
+    """All parts behind one another; empty where there are none or nobody wants them."""
+    return torch.cat(list(parts)) if parts and wanted else torch.empty(0)
 
 
 def _tokens(pack: Sequence[Row]) -> Tensor:

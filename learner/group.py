@@ -11,6 +11,7 @@ import ray
 import ray.util
 
 from data.records import TrainSample
+from data.schema import VideoPrompt
 from learner.batching import RowSize, shard_groups
 from learner.calls import call_all
 from learner.report import StepReport, merge_reports
@@ -84,6 +85,13 @@ class LearnerGroup:
         answers = self._all("logprobs", calls, "computing log-probabilities")
         scored = dict(zip(chain(*rows), chain(*answers), strict=True))
         return [scored[row] for row in range(len(samples))]
+
+    def compute_features(self, clips: Sequence[Any], prompts: Sequence[VideoPrompt]) -> str:
+        """Bring the feature cache up to these clips, shared among the ranks; returns the frozen tower's digest."""
+        count = len(self._actors)
+        calls = [(list(clips[rank::count]), list(prompts[rank::count])) for rank in range(count)]
+        digest: str = self._all("compute_features", calls, "computing vision features")[0]
+        return digest
 
     def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int = 2) -> str:
         """Write a checkpoint to resume from; returns its path."""

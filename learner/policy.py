@@ -9,6 +9,7 @@ from torch import nn
 from transformers import AutoConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
+from learner.lora import add_adapters
 from learner.settings import LearnerSettings
 
 MODEL_TYPE = "qwen2_5_vl"
@@ -36,6 +37,8 @@ def load_policy(
     """
     model = _load(path, settings, ds_config)
     model.train()
+    if settings.lora_rank:
+        add_adapters(model, settings.lora_rank, settings.lora_alpha)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     if settings.freeze_vision:

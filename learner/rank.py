@@ -18,11 +18,14 @@ from deepspeed.runtime.engine import DeepSpeedEngine
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from data.encoding import VideoEncoder
+from data.feature_cache import FeatureCache
 from data.records import TrainSample
+from data.schema import VideoPrompt
 from learner import checkpoint
 from learner.deepspeed_config import deepspeed_config
 from learner.engine import build_engine, build_reference, join_process_group
 from learner.export import export_huggingface
+from learner.frozen_tower import FrozenTower
 from learner.report import StepReport, Stopwatch
 from learner.rows import Row, build_rows
 from learner.runner import BatchRunner
@@ -63,7 +66,9 @@ class LearnerRank:
         self._encoder = self._make_encoder()
         config = deepspeed_config(settings, world_size)
         self._engine: DeepSpeedEngine = build_engine(self._model_path, settings, config)
-        wants_reference = settings.kl_coef > 0
+        self._tower = self._frozen_tower()
+        # With LoRA the reference policy is the policy without its adapters.
+        wants_reference = settings.kl_coef > 0 and not settings.lora_rank
         reference = build_reference(self._model_path, settings, config) if wants_reference else None
         self._runner = BatchRunner(self._engine, reference, settings)
 
@@ -89,6 +94,23 @@ class LearnerRank:
     def logprobs(self, samples: Sequence[TrainSample]) -> list[list[float]]:
         """Log-probabilities of each sample's response tokens under the sampling distribution."""
         return self._runner.logprobs(self._build_rows(samples))
+
+    def compute_features(self, clips: Sequence[Any], prompts: Sequence[VideoPrompt]) -> str:
+        """Put the features of clips into the cache that it lacks. Not collective.
+
+        Args:
+            clips: Decoded clips or their references.
+            prompts: Which prompts they belong to.
+
+        Returns:
+            Digest of the vision tower, by which readers of the cache find them.
+        """
+        if self._tower is None:
+            raise RuntimeError("the vision tower trains: its features are worth nothing after the next step")
+        for clip, prompt in zip(fetch_clips(clips), prompts, strict=True):
+            if self._tower.find(clip.digest) is None:
+                self._tower.compute(self._encoder.encode(prompt, clip), clip.digest)
+        return self._tower.digest
 
     def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int = 2) -> str:
         """Write everything needed to resume; see `learner.checkpoint`.
@@ -172,13 +194,24 @@ class LearnerRank:
         return {"learner ranks": self._world_size, "ZeRO stage": self._settings.zero_stage}
 
     def _build_rows(self, samples: Sequence[TrainSample]) -> list[Row]:
-        return build_rows(samples, resolve_clips(samples), self._encoder)
+        return build_rows(samples, resolve_clips(samples), self._encoder, self._tower)
+
+    def _frozen_tower(self) -> FrozenTower | None:
+        settings = self._settings
+        if not (settings.freeze_vision or settings.lora_rank):
+            return None
+        bound = settings.feature_cache_bytes
+        cache = FeatureCache(Path(settings.feature_cache), bound) if bound else None
+        return FrozenTower(self.policy, cache, partitioned=settings.zero_stage == 3)
 
 
 def resolve_clips(samples: Sequence[TrainSample]) -> list[Any]:
-    """The clip of each sample, fetched from the object store once per distinct reference."""
-    references = {sample.clip for sample in samples if isinstance(sample.clip, ray.ObjectRef)}
+    """The clip of each sample."""
+    return fetch_clips([sample.clip for sample in samples])
+
+
+def fetch_clips(clips: Sequence[Any]) -> list[Any]:
+    """Clips or references as clips, fetched from the object store once per distinct reference."""
+    references = {clip for clip in clips if isinstance(clip, ray.ObjectRef)}
     fetched = dict(zip(references, ray.get(list(references)), strict=True)) if references else {}
-    return [
-        fetched[sample.clip] if isinstance(sample.clip, ray.ObjectRef) else sample.clip for sample in samples
-    ]
+    return [fetched[clip] if isinstance(clip, ray.ObjectRef) else clip for clip in clips]

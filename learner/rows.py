@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from data.encoding import EncodedPrompt, VideoEncoder
 from data.records import TrainSample
 from data.schema import VideoPrompt
 from learner.batching import RowSize
+
+if TYPE_CHECKING:
+    from learner.frozen_tower import FrozenTower
 
 
 class PromptMismatchError(RuntimeError):
@@ -26,6 +29,8 @@ class Row:
     Attributes:
         prompt_key: Equal for rows that share a prompt and its clip.
         rollout_logprobs: One per response token; empty for a supervised row.
+        features: [video tokens, width] of the prompt's clip where the vision tower is frozen, empty without a clip;
+            None runs it.
     """
 
     prompt_key: str
@@ -33,6 +38,7 @@ class Row:
     response: list[int]
     rollout_logprobs: list[float]
     advantage: float
+    features: Tensor | None = None
 
     @property
     def size(self) -> RowSize:
@@ -40,27 +46,43 @@ class Row:
         return RowSize(self.prompt_key, len(self.prompt.token_ids), len(self.response))
 
 
-def build_rows(samples: Sequence[TrainSample], clips: Sequence[Any], encoder: VideoEncoder) -> list[Row]:
+def build_rows(
+    samples: Sequence[TrainSample], clips: Sequence[Any], encoder: VideoEncoder, tower: FrozenTower | None = None
+) -> list[Row]:
     """Encode each distinct prompt once and pair it with its responses.
 
     Args:
-        clips: Decoded clip of each sample.
+        clips: Decoded clip of each sample; None for a prompt of text alone, which the encoder must know.
+        tower: Where it is frozen; gives the clips' features, which are then not computed in the forward pass.
 
     Raises:
         PromptMismatchError: a check between rollout and learner failed.
     """
-    encoded: dict[str, EncodedPrompt] = {}
+    encoded: dict[str, tuple[EncodedPrompt, Tensor | None]] = {}
     rows = []
     for sample, clip in zip(samples, clips, strict=True):
         key = sample.prompt.id
         if key not in encoded:
-            encoded[key] = encoder.encode(sample.prompt, clip)
-            check_placeholders(sample.prompt, encoded[key], encoder.video_token_id)
-        check_sample(sample, encoded[key], encoder.video_token_id)
-        rows.append(
-            Row(key, encoded[key], sample.response_token_ids, sample.rollout_logprobs, sample.advantage)
-        )
+            encoded[key] = _encode(sample.prompt, clip, encoder, tower)
+            check_placeholders(sample.prompt, encoded[key][0], encoder.video_token_id)
+        prompt, features = encoded[key]
+        check_sample(sample, prompt, encoder.video_token_id)
+        response, logprobs = sample.response_token_ids, sample.rollout_logprobs
+        rows.append(Row(key, prompt, response, logprobs, sample.advantage, features))
     return rows
+
+
+def _encode(
+    prompt: VideoPrompt, clip: Any, encoder: VideoEncoder, tower: FrozenTower | None
+) -> tuple[EncodedPrompt, Tensor | None]:
+    """The prompt; with a frozen tower its clip's features, and no pixels where the cache has those."""
+    if tower is None:
+        return encoder.encode(prompt, clip), None
+    if clip is None:
+        return encoder.encode(prompt, clip), tower.nothing
+    found = tower.find(clip.digest)
+    encoded = encoder.encode(prompt, clip, pixels=found is None)
+    return encoded, tower.compute(encoded, clip.digest) if found is None else found
 
 
 def check_placeholders(prompt: VideoPrompt, encoded: EncodedPrompt, video_token_id: int) -> None:

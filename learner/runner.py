@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from learner.batching import Pack, plan_micro_batches
 from learner.engine import device_of_rank, gradient_norm
 from learner.forward import MicroBatch, TokenScores, lay_out
+from learner.lora import adapters_off
 from learner.losses import micro_batch_loss
 from learner.report import StepReport, StepSums, Stopwatch
 from learner.rows import Row
@@ -26,7 +27,8 @@ class BatchRunner:
 
     Args:
         engine: DeepSpeed around a `ResponseScorer`.
-        reference: The reference policy's `ResponseScorer`, None without a KL penalty.
+        reference: The reference policy's `ResponseScorer`; None without a KL penalty, and with LoRA, where the
+            policy without its adapters is the reference.
     """
 
     def __init__(
@@ -97,18 +99,26 @@ class BatchRunner:
     def _score(
         self, batch: MicroBatch, kind: Objective, watch: Stopwatch
     ) -> tuple[TokenScores, Tensor | None]:
-        """Scores of the policy, and log-probabilities of the reference policy where there is one."""
+        """Scores of the policy, and log-probabilities of the reference policy where a KL penalty wants them."""
         if kind == "sft":
             # Demonstrations are learned under the plain distribution, without temperature and banned tokens.
             with watch.measure("forward"):
                 return self._engine(batch, 1.0, ban=False), None
+        reference = None
+        if self._settings.kl_coef:
+            with watch.measure("reference"), torch.no_grad():
+                reference = self._reference_scores(batch).logprobs
         with watch.measure("forward"):
             scores: TokenScores = self._engine(batch, self._settings.temperature)
-        if self._reference is None:
-            return scores, None
-        with watch.measure("reference"), torch.no_grad():
+        return scores, reference
+
+    def _reference_scores(self, batch: MicroBatch) -> TokenScores:
+        if self._reference is not None:
             reference: TokenScores = self._reference(batch, self._settings.temperature)
-        return scores, reference.logprobs
+            return reference
+        with adapters_off(self._engine.module):
+            without: TokenScores = self._engine(batch, self._settings.temperature)
+        return without
 
     def _update(self, sums: StepSums, watch: Stopwatch) -> StepReport:
         engine = self._engine

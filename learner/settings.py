@@ -26,6 +26,9 @@ class LearnerSettings:
         offload_optimizer: Keep optimizer state and update in host memory (DeepSpeed's CPU Adam, built at
             start).
         freeze_vision: Do not train the vision tower.
+        lora_rank: Width of LoRA adapters in the language model, which then train alone; 0 trains the weights.
+        lora_alpha: Adapters are scaled by `lora_alpha / lora_rank`.
+        feature_cache, feature_cache_bytes: Folder of a frozen vision tower's features and its bound; 0 keeps none.
         kl_coef: Weight of the KL penalty towards the reference policy; 0 loads no reference policy.
         clip_low, clip_high: The importance ratio is clipped to [1 - clip_low, 1 + clip_high].
         surrogate, aggregation, kl_estimator: Parts of the objective, see `learner.recipes`.
@@ -50,6 +53,10 @@ class LearnerSettings:
     gradient_checkpointing: bool = False
     offload_optimizer: bool = False
     freeze_vision: bool = False
+    lora_rank: int = 0
+    lora_alpha: float = 32.0
+    feature_cache: str = ""
+    feature_cache_bytes: int = 0
     kl_coef: float = 0.0
     clip_low: float = 0.2
     clip_high: float = 0.2

@@ -1,4 +1,4 @@
-"""The learner's weights as vLLM's transfer engines read them: whole parameters, in layer order."""
+"""The learner's weights as vLLM's transfer engines read them: whole and with their adapters merged, in layer order."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vllm.distributed.weight_transfer import ParamMeta, WeightSource
 
 from data.transport import checksum
+from learner.lora import Weight, named_weights
 
 GATHER_BYTES = 512 * 1024**2
 
@@ -19,7 +20,7 @@ class DeepSpeedSource(WeightSource):
 
     Under ZeRO-3 parameters are gathered in groups of bounded size and freed again, so iteration is
     collective: all learner ranks iterate together, to the end. A tied `lm_head` is not a parameter of its
-    own and is not sent.
+    own and is not sent. LoRA adapters are merged into the weights they belong to.
 
     Args:
         policy: The Hugging Face model inside the engine; its parameter names are what vLLM's loader expects.
@@ -31,14 +32,14 @@ class DeepSpeedSource(WeightSource):
         self._gather_bytes = gather_bytes
 
     def metadata(self) -> list[ParamMeta]:
-        """Name, dtype and full shape of every parameter, without any communication."""
-        return [ParamMeta(name, p.dtype, full_shape(p)) for name, p in self._policy.named_parameters()]
+        """Name, dtype and full shape of every weight, without any communication."""
+        return [ParamMeta(w.name, w.parameter.dtype, full_shape(w.parameter)) for w in named_weights(self._policy)]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for group in gather_groups(self._policy, self._gather_bytes):
-            with GatheredParameters([parameter for _, parameter in group]):
-                for name, parameter in group:
-                    yield name, parameter.detach()
+            with GatheredParameters([parameter for weight in group for parameter in weight.parameters]):
+                for weight in group:
+                    yield weight.name, weight.merge()
 
 
 def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
@@ -46,16 +47,16 @@ def full_shape(parameter: nn.Parameter) -> tuple[int, ...]:
     return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
-def gather_groups(policy: nn.Module, gather_bytes: int) -> list[list[tuple[str, nn.Parameter]]]:
-    """Named parameters in order, in groups of at most `gather_bytes`."""
-    groups: list[list[tuple[str, nn.Parameter]]] = []
+def gather_groups(policy: nn.Module, gather_bytes: int) -> list[list[Weight]]:
+    """Weights in order, in groups of at most `gather_bytes`."""
+    groups: list[list[Weight]] = []
     filled = 0
-    for name, parameter in policy.named_parameters():
-        size = math.prod(full_shape(parameter)) * parameter.element_size()
+    for weight in named_weights(policy):
+        size = sum(math.prod(full_shape(part)) * part.element_size() for part in weight.parameters)
         if not groups or filled + size > gather_bytes:
             groups.append([])
             filled = 0
-        groups[-1].append((name, parameter))
+        groups[-1].append(weight)
         filled += size
     return groups
 

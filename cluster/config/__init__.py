@@ -63,14 +63,24 @@ class RunConfig(Section):
         return Path(self.run.output_dir) / self.run.name
 
     @property
+    def feature_cache(self) -> Path:
+        """Folder of a frozen vision tower's features, shared by all runs beside this one."""
+        return Path(self.run.output_dir).absolute() / "features"
+
+    @property
+    def tower_is_frozen(self) -> bool:
+        """Whether the vision tower stays as it is."""
+        return self.learner.freeze_vision or self.learner.lora_rank > 0
+
+    @property
     def has_cold_start(self) -> bool:
         """Whether the supervised stage takes place."""
         return self.model.path == TINY or self.run.algorithm == "sft"
 
     @property
     def needs_reference(self) -> bool:
-        """Whether a reference policy is loaded."""
-        return self.run.algorithm == "grpo" and self.grpo.kl_coef > 0
+        """Whether a reference policy is loaded; with LoRA it is the policy without its adapters."""
+        return self.run.algorithm == "grpo" and self.grpo.kl_coef > 0 and not self.learner.lora_rank
 
     @property
     def recipe(self) -> Recipe:

@@ -153,6 +153,9 @@ class FakeSystem:
     def actors(self) -> dict[str, Any]:
         return {}
 
+    def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
+        return self.fleet.submit(requests, together)
+
     def start_learner(self, model_path: Any, settings: Any) -> FakeLearner:
         self.events.append(f"learner on {Path(model_path).name}")
         return self.learner

@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 import torch
 
+from learner.forward import TokenScores, lay_out
+from learner.losses import micro_batch_loss
+from learner.recipes import RECIPES
 from learner.report import merge_reports
+from learner.rows import build_rows
 from learner.settings import LearnerSettings
 from tests.learner import two_ranks
 from tests.learner.compare import assert_same_weights
 from tests.learner.conftest import free_port
-from tests.learner.plain import PlainLearner, load
-from tests.learner.tiny import make_samples
+from tests.learner.plain import PlainLearner, load, logprobs_of
+from tests.learner.tiny import RandomEncoder, make_samples
 
 pytestmark = pytest.mark.e2e
 SETTINGS: dict[str, Any] = {
@@ -75,3 +79,25 @@ def test_export_of_a_partitioned_policy(answers: list[Any], tiny_folder: Path, f
     exported = dict(load(folder / "export").named_parameters())
     for name, parameter in load(tiny_folder).named_parameters():
         assert torch.equal(parameter, exported[name]), name
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("name", RECIPES)
+def test_gradients_of_every_objective(
+    answers: list[Any], policy_folder: Path, folder: Path, name: str, stage: int
+) -> None:
+    """Summed over ranks and micro-batches they are those of the whole batch, row by row in float64."""
+    found = torch.load(folder / f"gradients-{stage}.pt")[name]
+    samples, config = make_samples(3, 3, 7), two_ranks.objective_settings(name)
+    model = load(policy_folder).double()
+    flat = torch.cat([logprobs_of(model, sample) for sample in samples])
+    rows = build_rows(samples, [sample.clip for sample in samples], RandomEncoder())  # type: ignore[arg-type]
+    batch = lay_out([[row] for row in rows], torch.device("cpu"))
+    scores = TokenScores(flat, torch.zeros_like(flat))
+    micro_batch_loss(batch, scores, None, "grpo", config, len(flat), len(rows))[0].backward()
+    expected = {key: parameter.grad for key, parameter in model.named_parameters()}
+    whole = torch.stack([gradient.norm() for gradient in expected.values()]).norm()
+    assert whole > 0
+    for key, gradient in expected.items():
+        error = (found[key].double() - gradient).norm()
+        assert error <= 1e-5 * max(gradient.norm(), 0.01 * whole), key

@@ -19,22 +19,25 @@ FIRST_TEXT_TOKEN = 10
 
 
 class RandomEncoder:
-    """Gives each prompt id its own tokens and pixels. The clip is its patch grid (time, height, width)."""
+    """Gives each prompt id its own tokens and pixels. The clip is its patch grid (time, height, width), or none."""
 
     video_token_id = VIDEO_TOKEN
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def encode(self, prompt: VideoPrompt, clip: tuple[int, int, int]) -> EncodedPrompt:
+    def encode(self, prompt: VideoPrompt, clip: tuple[int, int, int] | None, pixels: bool = True) -> EncodedPrompt:
         self.calls.append(prompt.id)
-        time, height, width = clip
         generator = torch.Generator().manual_seed(sum(prompt.id.encode()))
         text = torch.randint(FIRST_TEXT_TOKEN, VOCABULARY, (9,), generator=generator).tolist()
+        if clip is None:
+            nothing = torch.empty(0, 3, dtype=torch.long)
+            return EncodedPrompt(text, torch.arange(9).expand(3, -1), torch.empty(0), nothing, 1.0, 0)
+        time, height, width = clip
         placeholders = time * height * width // 4
         return EncodedPrompt(
             token_ids=[*text[:4], *[VIDEO_TOKEN] * placeholders, *text[4:]],
-            pixel_values_videos=torch.randn(time * height * width, 1176, generator=generator),
+            pixel_values_videos=torch.randn(time * height * width * pixels, 1176, generator=generator),
             video_grid_thw=torch.tensor([clip]),
             position_ids=positions(4, clip, 5),
             second_per_grid_ts=1.0,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
 import torch
+from deepspeed.utils import safe_get_full_grad
 
 from learner.batching import RowSize, shard_groups
 from learner.rank import LearnerRank
+from learner.recipes import RECIPES
 from learner.report import StepReport
 from learner.settings import LearnerSettings
 from tests.learner.compare import weights_of
@@ -72,6 +76,9 @@ def everything(
         for stage in (1, 3)
     }
     start(rank, port, exportable, each[3]).export_hf(str(target / "export"))
+    for stage in each:
+        gradients(rank, port, folder, stage, target)
+    one_rank_without_a_clip(rank, port, folder)
     return steps, resumes
 
 
@@ -94,6 +101,52 @@ def save_and_resume(rank: int, port: int, folder: Path, settings: dict[str, Any]
     state, _ = resumed.load_checkpoint(str(checkpoints))
     step(resumed, rank, 1, "sft")
     return state, learner.weight_checksums(), resumed.weight_checksums()
+
+
+def gradients(rank: int, port: int, folder: Path, stage: int, target: Path) -> None:
+    """Write the whole gradient of every objective to `target/gradients-<stage>.pt`; nothing is learned."""
+    found: dict[str, dict[str, Any]] = {}
+    learner = start(rank, port, folder, {"zero_stage": stage, "learning_rate": 0.0, "max_grad_norm": 0.0})
+    runner = learner._runner
+    update = runner._update
+
+    def collect(*arguments: Any) -> StepReport:
+        found[name] = {
+            key: safe_get_full_grad(parameter).clone() for key, parameter in learner.policy.named_parameters()
+        }
+        return update(*arguments)
+
+    runner._update = collect  # type: ignore[method-assign]
+    for name in RECIPES:
+        runner._settings = replace(objective_settings(name), zero_stage=stage, learning_rate=0.0, max_grad_norm=0.0)
+        step(learner, rank, 7, "grpo")
+    if rank == 0:
+        torch.save(found, target / f"gradients-{stage}.pt")
+
+
+def objective_settings(name: str) -> LearnerSettings:
+    """An objective in its paper's version, through several micro-batches."""
+    recipe = RECIPES[name]
+    return LearnerSettings(
+        surrogate=recipe.surrogate,
+        aggregation=recipe.aggregation,
+        clip_low=recipe.clip_low,
+        clip_high=recipe.clip_high,
+        longest_response=9,
+        importance_cap=1e6,
+        micro_batch_tokens=40,
+    )
+
+
+def one_rank_without_a_clip(rank: int, port: int, folder: Path) -> None:
+    """Under ZeRO-3 a rank whose rows are text alone must not leave the other waiting for its vision tower."""
+    learner = start(rank, port, folder, {"zero_stage": 3})
+    samples = make_samples(1, 2, 3)
+    if rank == 1:
+        encoded = RandomEncoder().encode(samples[0].prompt, None)
+        samples = [replace(sample, clip=None, prompt_token_ids=encoded.token_ids) for sample in samples]
+    tokens = sum(len(sample.response_token_ids) for sample in samples)
+    assert math.isfinite(learner.step(samples, 2 * tokens, 4, "grpo").grad_norm)
 
 
 def start(rank: int, port: int, folder: Path, settings: dict[str, Any]) -> LearnerRank:

@@ -1,0 +1,96 @@
+"""Features of a frozen vision tower on disk, by clip: computed once, read by every process and every epoch.
+
+Learner ranks write them and rollout workers read them, so the folder lies where all of them see it. It is bounded by
+bytes; what was used longest ago goes first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+SUFFIX = ".safetensors"
+FEATURES = "features"
+
+
+def feature_key(clip_digest: str, tower_digest: str) -> str:
+    """Name of a clip's features.
+
+    Args:
+        clip_digest: Of the decoded clip: its file, the sampling contract and the frames chosen by it.
+        tower_digest: Of the vision tower's weights.
+    """
+    return hashlib.sha256(f"{tower_digest}/{clip_digest}".encode()).hexdigest()
+
+
+class FeatureCache:
+    """A folder of features. Any number of processes may use it at a time.
+
+    Args:
+        folder: Created if needed.
+        max_bytes: Writers keep the folder below this; readers leave it at 0.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int = 0) -> None:
+        self._folder, self._max_bytes = folder, max_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __contains__(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def get(self, key: str) -> Tensor | None:
+        """Features `[tokens, width]`; None where there are none, or none that can be read."""
+        path = self._path(key)
+        try:
+            features = load(path.read_bytes())[FEATURES]
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, KeyError):
+            # Torn by a full disk or a crash of the machine: as good as absent.
+            path.unlink(missing_ok=True)
+            return None
+        return features
+
+    def put(self, key: str, features: Tensor) -> None:
+        """Store features; what was used longest ago makes room. Those larger than the whole cache are not kept."""
+        content = save({FEATURES: features.detach().cpu().contiguous()})
+        if len(content) > self._max_bytes:
+            return
+        self._make_room(len(content))
+        unfinished = self._folder / f".{uuid.uuid4().hex}"
+        unfinished.write_bytes(content)
+        os.replace(unfinished, self._path(key))
+
+    def nbytes(self) -> int:
+        """Bytes in use."""
+        return sum(size for _, size, _ in self._entries())
+
+    def _make_room(self, needed: int) -> None:
+        entries = sorted(self._entries())
+        used = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if used + needed <= self._max_bytes:
+                return
+            path.unlink(missing_ok=True)
+            used -= size
+
+    def _entries(self) -> list[tuple[int, int, Path]]:
+        """Time of last use, size and path of each file; other processes may take files away meanwhile."""
+        found = []
+        for path in self._folder.glob(f"*{SUFFIX}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            found.append((status.st_mtime_ns, status.st_size, path))
+        return found
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}{SUFFIX}"

@@ -1,0 +1,60 @@
+"""Features on disk: found again, bounded, and never torn."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.feature_cache import FeatureCache, feature_key
+
+KEY = feature_key("clip", "tower")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_was_put_is_found_by_another_process_view(tmp_path: Path, dtype: torch.dtype) -> None:
+    features = torch.randn(7, 5).to(dtype)
+    FeatureCache(tmp_path / "cache", 10_000).put(KEY, features)
+    reader = FeatureCache(tmp_path / "cache")
+    found = reader.get(KEY)
+    assert found is not None and found.dtype == dtype
+    assert torch.equal(found, features)
+    assert KEY in reader
+
+
+def test_a_key_tells_clips_and_towers_apart() -> None:
+    assert len({feature_key(clip, tower) for clip in ("a", "b") for tower in ("x", "y")}) == 4
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
+    features = torch.zeros(100, 10)
+    cache = FeatureCache(tmp_path, 3 * 4200)
+    for number, key in enumerate("abc"):
+        cache.put(key, features)
+        os.utime(tmp_path / f"{key}.safetensors", (number, number))
+    assert cache.get("a") is not None
+    cache.put("d", features)
+    assert [key for key in "abcd" if key in cache] == ["a", "c", "d"]
+    assert cache.nbytes() <= 3 * 4200
+
+
+def test_what_is_larger_than_the_cache_is_not_kept(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 1000)
+    cache.put("small", torch.zeros(10))
+    cache.put("large", torch.zeros(1000))
+    assert cache.get("large") is None
+    assert "small" in cache
+
+
+def test_a_torn_file_is_as_good_as_none(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 10_000)
+    cache.put(KEY, torch.zeros(50))
+    path = tmp_path / f"{KEY}.safetensors"
+    path.write_bytes(path.read_bytes()[:60])
+    assert cache.get(KEY) is None
+    assert KEY not in cache
+    cache.put(KEY, torch.ones(50))
+    assert cache.get(KEY) is not None
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
