@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from data.records import TrainSample
 from learner.rank import LearnerRank
 from tests.learner.compare import weights_of
 from tests.learner.test_rank import near_policy, step
-from tests.learner.tiny import make_samples
+from tests.learner.tiny import build_policy, make_samples
 
 StartRank = Callable[..., LearnerRank]
 FROZEN = {"freeze_vision": True, "learning_rate": 1e-2, "kl_coef": 0.1, "micro_batch_tokens": 80}
-
-
-class Clip(tuple[int, int, int]):
-    """A patch grid with a digest, as `RandomEncoder` takes it."""
-
-    digest: str
-
-
-def with_digests(samples: list[TrainSample]) -> list[TrainSample]:
-    found = []
-    for sample in samples:
-        clip = Clip(sample.clip)
-        clip.digest = sample.prompt.id
-        found.append(replace(sample, clip=clip))
-    return found
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
@@ -40,7 +23,7 @@ def test_features_apart_change_nothing(
     start_rank: StartRank, policy_folder: Path, monkeypatch: pytest.MonkeyPatch, stage: int
 ) -> None:
     """Steps equal those of a rank whose frozen tower runs in the forward pass."""
-    samples = with_digests(near_policy(make_samples(3, 3), policy_folder))
+    samples = near_policy(make_samples(3, 3), policy_folder)
     apart = start_rank(**FROZEN, zero_stage=stage)
     reports = [step(apart, samples, "grpo") for _ in range(2)]
     assert apart._tower is not None and apart._tower.runs == 2 * 3
@@ -58,7 +41,7 @@ def test_features_apart_change_nothing(
 
 
 def test_a_warm_cache_leaves_the_tower_and_the_pixels_alone(start_rank: StartRank, policy_folder: Path, tmp_path: Path) -> None:
-    samples = with_digests(near_policy(make_samples(3, 2), policy_folder))
+    samples = near_policy(make_samples(3, 2), policy_folder)
     cached = {**FROZEN, "feature_cache": str(tmp_path / "features"), "feature_cache_bytes": 1 << 20}
     cold = start_rank(**cached)
     first = step(cold, samples, "grpo")
@@ -71,7 +54,7 @@ def test_a_warm_cache_leaves_the_tower_and_the_pixels_alone(start_rank: StartRan
 
 
 def test_features_computed_ahead_are_found_by_the_step(start_rank: StartRank, policy_folder: Path, tmp_path: Path) -> None:
-    samples = with_digests(near_policy(make_samples(3, 2), policy_folder))
+    samples = near_policy(make_samples(3, 2), policy_folder)
     rank = start_rank(**FROZEN, feature_cache=str(tmp_path / "features"), feature_cache_bytes=1 << 20)
     digest = rank.compute_features([s.clip for s in samples], [s.prompt for s in samples])
     step(rank, samples, "grpo")
@@ -79,8 +62,9 @@ def test_features_computed_ahead_are_found_by_the_step(start_rank: StartRank, po
     assert digest == rank._tower.digest
 
 
-def test_another_tower_has_another_digest(start_rank: StartRank, untied_folder: Path) -> None:
-    towers = [start_rank(**FROZEN)._tower, start_rank(**FROZEN)._tower, start_rank(untied_folder, **FROZEN)._tower]
+def test_another_tower_has_another_digest(start_rank: StartRank, policy_folder: Path, tmp_path: Path) -> None:
+    folders = [policy_folder, policy_folder, build_policy(tmp_path / "other", seed=1)]
+    towers = [start_rank(folder, **FROZEN)._tower for folder in folders]
     first, same, other = (tower.digest for tower in towers if tower)
     assert first == same != other
 

@@ -18,6 +18,18 @@ VIDEO_TOKEN = 5
 FIRST_TEXT_TOKEN = 10
 
 
+class TinyClip(tuple[int, int, int]):
+    """A patch grid (time, height, width) that goes by a name."""
+
+    digest: str
+
+    @classmethod
+    def named(cls, digest: str, grid: tuple[int, int, int]) -> TinyClip:
+        clip = cls(grid)
+        clip.digest = digest
+        return clip
+
+
 class RandomEncoder:
     """Gives each prompt id its own tokens and pixels. The clip is its patch grid (time, height, width), or none."""
 
@@ -107,7 +119,7 @@ def make_samples(
         prompt = VideoPrompt(
             f"prompt-{seed}-{group}", Task.MULTIPLE_CHOICE, "clip.mp4", "what?", {"answer": "A"}, 4.0
         )
-        clip = generator.choice([(1, 4, 4), (2, 4, 4), (3, 4, 8)])
+        clip = TinyClip.named(prompt.id, generator.choice([(1, 4, 4), (2, 4, 4), (3, 4, 8)]))
         token_ids = encoder.encode(prompt, clip).token_ids
         for _ in range(group_size):
             response = [
