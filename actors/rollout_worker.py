@@ -172,7 +172,9 @@ class RolloutWorker:
     def _features(self, clip: Clip, tower_digest: str) -> torch.Tensor | None:
         if not tower_digest:
             return None
-        features = FeatureCache(Path(self._settings.feature_cache)).get(feature_key(clip.digest, tower_digest))
+        features = FeatureCache(Path(self._settings.feature_cache)).get(
+            feature_key(clip.digest, tower_digest)
+        )
         self._features_found += features is not None
         return features
 

@@ -100,7 +100,9 @@ class Subject:
         total = 0.0
         for part in parts:
             batch = lay_out([part], CPU)
-            loss, _ = micro_batch_loss(batch, self._score(part), None, "grpo", SETTINGS, tokens, len(self.rows))
+            loss, _ = micro_batch_loss(
+                batch, self._score(part), None, "grpo", SETTINGS, tokens, len(self.rows)
+            )
             loss.backward()
             total += float(loss.detach())
         return total
@@ -164,7 +166,9 @@ class Comparison:
         }
 
 
-def compare(sizes: Sizes, repeats: int, threads: int, ways: Sequence[str] = WAYS, memory: bool = True) -> Comparison:
+def compare(
+    sizes: Sizes, repeats: int, threads: int, ways: Sequence[str] = WAYS, memory: bool = True
+) -> Comparison:
     """Measure these ways at one setting; the first and the third are compared in their gradients."""
     torch.set_num_threads(threads)
     rows = make_rows(small_config(), sizes)
@@ -172,7 +176,9 @@ def compare(sizes: Sizes, repeats: int, threads: int, ways: Sequence[str] = WAYS
     error = gradient_error(subjects[0], subjects[2])
     calls = {subject.name: subject.tower_calls() for subject in subjects}
     rounds = [{subject.name: subject.step() for subject in subjects} for _ in range(repeats)]
-    seconds = {subject.name: statistics.median(found[subject.name] for found in rounds) for subject in subjects}
+    seconds = {
+        subject.name: statistics.median(found[subject.name] for found in rounds) for subject in subjects
+    }
     del subjects
     peaks = {name: _in_process(peak_bytes, name, sizes, threads) if memory else 1 for name in seconds}
     return Comparison(sizes, seconds, peaks, calls, error)
@@ -217,7 +223,9 @@ def _in_process(function: Callable[..., int], *arguments: Any) -> int:
 
 def _table(comparison: Comparison) -> Table:
     sizes = comparison.sizes
-    table = Table(title=f"one optimizer step, P = {sizes.prompt}, R = {sizes.response}, G = {sizes.group}, float32, CPU")
+    table = Table(
+        title=f"one optimizer step, P = {sizes.prompt}, R = {sizes.response}, G = {sizes.group}, float32, CPU"
+    )
     for column in ("", "seconds", "against it", "peak MiB", "against it", "tower calls"):
         table.add_column(column, justify="left" if not column else "right")
     for name, seconds in comparison.seconds.items():

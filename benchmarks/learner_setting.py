@@ -15,7 +15,12 @@ from learner.rows import Row
 
 VIDEO_TOKEN = 5
 FIRST_TEXT_TOKEN = 10
-SPECIAL = {"video_token_id": VIDEO_TOKEN, "image_token_id": 6, "vision_start_token_id": 7, "vision_end_token_id": 8}
+SPECIAL = {
+    "video_token_id": VIDEO_TOKEN,
+    "image_token_id": 6,
+    "vision_start_token_id": 7,
+    "vision_end_token_id": 8,
+}
 # Patches per side of a frame: 64 video tokens for every two frames.
 SIDE = 16
 TEXT_TOKENS = 32
@@ -78,7 +83,9 @@ def build_model(
         torch.set_default_dtype(before)
 
 
-def make_rows(config: Qwen2_5_VLConfig, sizes: Sizes, dtype: torch.dtype = torch.float32, seed: int = 0) -> list[Row]:
+def make_rows(
+    config: Qwen2_5_VLConfig, sizes: Sizes, dtype: torch.dtype = torch.float32, seed: int = 0
+) -> list[Row]:
     """One group: a video prompt of `sizes.prompt` tokens and its responses, all of random content."""
     rng = random.Random(seed)
     prompt = _prompt(config, sizes.prompt, rng, dtype)

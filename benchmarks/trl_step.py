@@ -70,7 +70,9 @@ class TrlStep:
         return time.perf_counter() - began
 
     def _count(self, _module: Any, inputs: tuple[Tensor], _output: Tensor) -> None:
-        self.tower_calls += len(inputs[0]) // (len(self._inputs["pixel_values"]) // len(self._inputs["prompt_ids"]))
+        self.tower_calls += len(inputs[0]) // (
+            len(self._inputs["pixel_values"]) // len(self._inputs["prompt_ids"])
+        )
 
 
 def _inputs(rows: Sequence[Row]) -> dict[str, Any]:
@@ -102,7 +104,9 @@ def _processor(folder: str) -> Qwen2_5_VLProcessor:
 
 
 def main(
-    prompt_tokens: Annotated[int, typer.Option(help="P, prompt tokens, those of the images included.")] = 2048,
+    prompt_tokens: Annotated[
+        int, typer.Option(help="P, prompt tokens, those of the images included.")
+    ] = 2048,
     response_tokens: Annotated[int, typer.Option(help="R, tokens of each response.")] = 128,
     group_size: Annotated[int, typer.Option(help="G, responses to the prompt.")] = 8,
     repeats: Annotated[int, typer.Option(help="Steps of each; the median counts.")] = 3,

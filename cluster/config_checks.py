@@ -94,7 +94,7 @@ def _feature_cache(config: RunConfig) -> Iterator[Problem]:
     if config.learner.feature_cache_gib and not config.tower_is_frozen:
         yield Problem(
             ("learner.feature_cache_gib", "learner.freeze_vision"),
-            "features of a vision tower that trains are worth nothing after the next step; set freeze_vision or lora_rank",
+            "features of a vision tower that trains go stale at the next step; set freeze_vision or lora_rank",
         )
 
 

@@ -185,9 +185,7 @@ class GroupProducer:
         lengths = torch.tensor([len(response.token_ids) for response in rollout.responses])
         section = self._config.rollout
         penalties = overlong_penalty(lengths, section.max_response_tokens, self._config.grpo.overlong_buffer)
-        rewards = [
-            score.total + penalty for score, penalty in zip(scores, penalties.tolist(), strict=True)
-        ]
+        rewards = [score.total + penalty for score, penalty in zip(scores, penalties.tolist(), strict=True)]
         oldest = min(version for response in rollout.responses for _, _, version in response.weight_versions)
         return Group(rollout, item.clip, scores, rewards, self._system.version - oldest)
 
@@ -195,7 +193,9 @@ class GroupProducer:
 def set_advantages(groups: Sequence[Group], config: RunConfig) -> None:
     """Compare every response with its group, or with the batch where the objective says so."""
     rewards = torch.tensor([group.rewards for group in groups])
-    for group, its in zip(groups, compute_advantages(rewards, config.recipe.advantages).tolist(), strict=True):
+    for group, its in zip(
+        groups, compute_advantages(rewards, config.recipe.advantages).tolist(), strict=True
+    ):
         group.advantages = its
 
 

@@ -92,7 +92,10 @@ def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepRep
     which the importance ratio sees.
     """
     updates = min(config.grpo.updates_per_step, len(groups))
-    shares = [groups[number * len(groups) // updates : (number + 1) * len(groups) // updates] for number in range(updates)]
+    shares = [
+        groups[number * len(groups) // updates : (number + 1) * len(groups) // updates]
+        for number in range(updates)
+    ]
     reports = []
     for share in shares:
         samples = [sample for group in share for sample in group.samples()]

@@ -105,7 +105,9 @@ class VideoEncoder:
         Raises:
             ValueError: the prompt's text holds a video placeholder of its own.
         """
-        values, grid = self._encode_video(clip) if pixels else (torch.empty(0), patch_grid(clip, self._patch_size))
+        values, grid = (
+            self._encode_video(clip) if pixels else (torch.empty(0), patch_grid(clip, self._patch_size))
+        )
         num_video_tokens = int(grid.prod()) // self._layout.spatial_merge_size**2
         token_ids = self._token_ids(prompt, num_video_tokens)
         return EncodedPrompt(
@@ -140,7 +142,9 @@ class VideoEncoder:
         return token_ids[:at] + [self.video_token_id] * num_video_tokens + token_ids[at + 1 :]
 
 
-def vllm_request(clip: Clip, prompt: str, features: torch.Tensor | None = None, patch_size: int = 14) -> dict[str, Any]:
+def vllm_request(
+    clip: Clip, prompt: str, features: torch.Tensor | None = None, patch_size: int = 14
+) -> dict[str, Any]:
     """The prompt that vLLM's `generate` takes.
 
     Args:

@@ -100,7 +100,9 @@ def _swap(shards: list[list[int]], loads: list[float], costs: Sequence[float]) -
     heavy, light = loads.index(max(loads)), loads.index(min(loads))
     gap = loads[heavy] - loads[light]
     moved, mine, its = min(
-        (abs(gap - 2 * (costs[mine] - costs[its])), mine, its) for mine in shards[heavy] for its in shards[light]
+        (abs(gap - 2 * (costs[mine] - costs[its])), mine, its)
+        for mine in shards[heavy]
+        for its in shards[light]
     )
     if moved >= gap * (1 - 1e-9):
         return False

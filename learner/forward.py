@@ -89,7 +89,9 @@ def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
         layout=layout,
         pixels=_stack([clip.prompt.pixel_values_videos for clip in clips], not frozen).to(device),
         grids=_stack([clip.prompt.video_grid_thw.reshape(-1, 3) for clip in clips]).to(device),
-        features=[clip.features.to(device) for clip in clips if clip.features is not None] if frozen else None,
+        features=[clip.features.to(device) for clip in clips if clip.features is not None]
+        if frozen
+        else None,
         clip_of_pack=[place.get(pack[0].prompt_key) for pack in packs],
         index=torch.cat([_predictors(*pack) for pack in layout.packs()]).to(device),
         targets=torch.tensor([token for row in rows for token in row.response], device=device),
@@ -151,7 +153,9 @@ class ResponseScorer(nn.Module):
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             attention_mask=as_mask(batch.layout),
-            mm_encoder_outputs={"video": BaseModelOutputWithPooling(pooler_output=of_packs)} if of_packs else None,
+            mm_encoder_outputs={"video": BaseModelOutputWithPooling(pooler_output=of_packs)}
+            if of_packs
+            else None,
             use_cache=False,
         ).last_hidden_state
         return hidden if nothing is None else hidden + nothing

@@ -57,7 +57,9 @@ class FrozenTower:
         """A clip's features `[tokens, width]` from the tower, on the host; the cache gets them too."""
         parameter = next(self._tower.parameters())
         pixels = encoded.pixel_values_videos.to(parameter.device, parameter.dtype)
-        features: Tensor = self._tower(pixels, grid_thw=encoded.video_grid_thw.to(parameter.device)).pooler_output
+        features: Tensor = self._tower(
+            pixels, grid_thw=encoded.video_grid_thw.to(parameter.device)
+        ).pooler_output
         self.runs += 1
         features = features.cpu()
         if self._cache:

@@ -52,7 +52,13 @@ class _PackAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, prompt: int, responses: Sequence[int], scale: float
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        prompt: int,
+        responses: Sequence[int],
+        scale: float,
     ) -> Tensor:
         q, k, v = query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt]
         out_prompt, lse_prompt = _flash(q, k, v, 0.0, True, scale=scale)

@@ -1,4 +1,4 @@
-"""What the learner optimizes: losses, importance weights, KL and the figures that watch them; pure functions of tensors.
+"""What the learner optimizes: losses, importance weights, KL and the figures that watch them; functions of tensors.
 
 Everything here works on flat tensors over response tokens: entry t belongs to one token of one response. A
 loss is the weighted sum of a per-token loss; the weights carry the normalisation, so that summing over

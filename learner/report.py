@@ -131,6 +131,8 @@ def follow(reports: Sequence[StepReport]) -> StepReport:
     for report in reports:
         sums.add(report.sums)
     sums.loss /= len(reports)
-    seconds = {stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in reports[0].seconds}
+    seconds = {
+        stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in reports[0].seconds
+    }
     norm = sum(report.grad_norm for report in reports) / len(reports)
     return StepReport(reports[-1].step, sums, norm, reports[-1].learning_rate, seconds)

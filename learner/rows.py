@@ -47,7 +47,10 @@ class Row:
 
 
 def build_rows(
-    samples: Sequence[TrainSample], clips: Sequence[Any], encoder: VideoEncoder, tower: FrozenTower | None = None
+    samples: Sequence[TrainSample],
+    clips: Sequence[Any],
+    encoder: VideoEncoder,
+    tower: FrozenTower | None = None,
 ) -> list[Row]:
     """Encode each distinct prompt once and pair it with its responses.
 

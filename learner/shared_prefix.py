@@ -52,7 +52,9 @@ class PackLayout:
 
     def segments(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Two int32 tensors [tokens]: the pack of each token, and its segment in it: 0 the prompt, 1 and up."""
-        lengths = [[prompt, *responses] for prompt, responses in zip(self.prompts, self.responses, strict=True)]
+        lengths = [
+            [prompt, *responses] for prompt, responses in zip(self.prompts, self.responses, strict=True)
+        ]
         flat = torch.tensor([length for pack in lengths for length in pack], device=device)
         pack = torch.tensor([number for number, pack in enumerate(lengths) for _ in pack], device=device)
         segment = torch.tensor([number for pack in lengths for number in range(len(pack))], device=device)

@@ -33,7 +33,9 @@ class DeepSpeedSource(WeightSource):
 
     def metadata(self) -> list[ParamMeta]:
         """Name, dtype and full shape of every weight, without any communication."""
-        return [ParamMeta(w.name, w.parameter.dtype, full_shape(w.parameter)) for w in named_weights(self._policy)]
+        return [
+            ParamMeta(w.name, w.parameter.dtype, full_shape(w.parameter)) for w in named_weights(self._policy)
+        ]
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for group in gather_groups(self._policy, self._gather_bytes):

@@ -95,7 +95,8 @@ class RunConfig(Section):
             "kl": grpo.kl_estimator,
         }
         return replace(
-            RECIPES[grpo.objective], **{name: value for name, value in set_otherwise.items() if value is not None}
+            RECIPES[grpo.objective],
+            **{name: value for name, value in set_otherwise.items() if value is not None},
         )
 
     @property

@@ -60,7 +60,9 @@ class LearnerSection(Section):
         ge=0,
     )
     lora_rank: int = described(
-        0, "Train LoRA adapters of this width in the language model, and nothing else; 0 trains the weights.", ge=0
+        0,
+        "Train LoRA adapters of this width in the language model, and nothing else; 0 trains the weights.",
+        ge=0,
     )
     lora_alpha: float = described(32.0, "LoRA adapters are scaled by this over `lora_rank`. No unit.", gt=0)
     learning_rate: float = described(1e-6, "Peak learning rate of GRPO, per step.", gt=0)
@@ -93,8 +95,11 @@ class GrpoSection(Section):
     kl_coef: float = described(
         0.0, "Beta, weight of the KL to the reference policy; 0 loads no reference. No unit.", ge=0
     )
-    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce_pp_baseline"] = described(
-        "grpo", "What is optimized; gives the next six their defaults (`learner/recipes.py` cites the papers)."
+    objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce_pp_baseline"] = (
+        described(
+            "grpo",
+            "What is optimized; gives the next six their defaults (`learner/recipes.py` cites the papers).",
+        )
     )
     advantages: Literal["group_normalised", "group_centred", "leave_one_out", "batch_normalised"] | None = (
         described(None, "What rewards are compared with and divided by; null takes the objective's.")
@@ -108,7 +113,10 @@ class GrpoSection(Section):
         "`rollout.max_response_tokens`; null takes the objective's.",
     )
     clip_low: float | None = described(
-        None, "The importance ratio is clipped below 1 minus this; null takes the objective's. No unit.", gt=0, le=1
+        None,
+        "The importance ratio is clipped below 1 minus this; null takes the objective's. No unit.",
+        gt=0,
+        le=1,
     )
     clip_high: float | None = described(
         None, "The importance ratio is clipped above 1 plus this; null takes the objective's. No unit.", gt=0
@@ -128,10 +136,14 @@ class GrpoSection(Section):
         1, "Optimizer steps per batch of groups, each on its share of them, steps.", ge=1
     )
     dynamic_sampling: int = described(
-        0, "Rounds in which groups without a spread of rewards are replaced by those of further prompts, rounds.", ge=0
+        0,
+        "Rounds in which groups without a spread of rewards are replaced by those of further prompts, rounds.",
+        ge=0,
     )
     overlong_buffer: int = described(
-        0, "Tokens before `rollout.max_response_tokens` over which the reward falls by 1, tokens; 0 lets it be.", ge=0
+        0,
+        "Tokens before `rollout.max_response_tokens` over which the reward falls by 1, tokens; 0 lets it be.",
+        ge=0,
     )
     max_staleness: int = described(
         0, "Most weight versions a group may lag the learner, versions; 0 is on-policy.", ge=0

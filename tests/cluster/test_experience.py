@@ -154,7 +154,8 @@ def test_scores_belong_to_their_own_prompt() -> None:
 
 def test_an_overlong_response_loses_reward() -> None:
     config = make_config(
-        rollout={"group_size": 2, "max_response_tokens": 3}, grpo={"prompts_per_step": 1, "overlong_buffer": 2}
+        rollout={"group_size": 2, "max_response_tokens": 3},
+        grpo={"prompts_per_step": 1, "overlong_buffer": 2},
     )
     producer = GroupProducer(config, FakeSystem(), STREAM)  # type: ignore[arg-type]
     producer.fill(0)

@@ -80,7 +80,11 @@ def test_the_learner_is_set_up_as_configured() -> None:
     settings = learner_settings(config, total_steps=11, learning_rate=0.5, kl_coef=0.1)
     assert (settings.zero_stage, settings.betas, settings.cpu_threads) == (3, (0.9, 0.95), 2)
     assert (settings.clip_low, settings.clip_high) == (3e-4, 0.3)
-    assert (settings.surrogate, settings.aggregation, settings.kl_estimator) == ("sequence_mean", "sequence", "k3")
+    assert (settings.surrogate, settings.aggregation, settings.kl_estimator) == (
+        "sequence_mean",
+        "sequence",
+        "k3",
+    )
     assert (settings.importance_correction, settings.importance_cap) == ("mask", 3.0)
     assert settings.longest_response == config.rollout.max_response_tokens
     assert (settings.temperature, settings.seed, settings.max_grad_norm) == (0.7, 6, 0.5)

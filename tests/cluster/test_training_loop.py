@@ -138,7 +138,9 @@ def test_several_updates_share_the_groups_of_a_step(tmp_path: Path) -> None:
     counts = [len({row.prompt.id for row in rows}) for _, rows in system.learner.steps]
     assert counts == [2, 3, 2, 3]
     assert [len(system.events), len(steps)] == [2, 2]
-    assert [row.prompt.id for _, rows in system.learner.steps for row in rows] == [s.prompt_id for s in samples]
+    assert [row.prompt.id for _, rows in system.learner.steps for row in rows] == [
+        s.prompt_id for s in samples
+    ]
     assert (steps[0].loss, steps[0].grad_norm, steps[0].tokens.learn) == (0.25, 0.5, 20)
 
 

@@ -43,7 +43,9 @@ def fleet(ray_cluster: None, tiny_policy: str, cache_folder: Path) -> Iterator[R
     fleet.shutdown()
 
 
-def sample(fleet: RolloutFleet, referee: Referee, clip: Clip, digest: str, temperature: float = 1.0) -> Rollout:
+def sample(
+    fleet: RolloutFleet, referee: Referee, clip: Clip, digest: str, temperature: float = 1.0
+) -> Rollout:
     prompt = make_prompt()
     settings = settings_for(4 if temperature else 1, temperature)
     request = RolloutRequest(prompt, referee.text(prompt), ray.put(clip), settings, digest)

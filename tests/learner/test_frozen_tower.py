@@ -35,12 +35,12 @@ def test_features_apart_change_nothing(
         assert (mine.loss, mine.kl) == (pytest.approx(its.loss, abs=1e-6), pytest.approx(its.kl, abs=1e-7))
         assert mine.grad_norm == pytest.approx(its.grad_norm, rel=1e-4)
     before = weights_of(inside)
-    assert all(
-        torch.allclose(tensor, before[name], atol=1e-5) for name, tensor in weights_of(apart).items()
-    )
+    assert all(torch.allclose(tensor, before[name], atol=1e-5) for name, tensor in weights_of(apart).items())
 
 
-def test_a_warm_cache_leaves_the_tower_and_the_pixels_alone(start_rank: StartRank, policy_folder: Path, tmp_path: Path) -> None:
+def test_a_warm_cache_leaves_the_tower_and_the_pixels_alone(
+    start_rank: StartRank, policy_folder: Path, tmp_path: Path
+) -> None:
     samples = near_policy(make_samples(3, 2), policy_folder)
     cached = {**FROZEN, "feature_cache": str(tmp_path / "features"), "feature_cache_bytes": 1 << 20}
     cold = start_rank(**cached)
@@ -53,7 +53,9 @@ def test_a_warm_cache_leaves_the_tower_and_the_pixels_alone(start_rank: StartRan
     assert (again.loss, again.grad_norm) == (first.loss, first.grad_norm)
 
 
-def test_features_computed_ahead_are_found_by_the_step(start_rank: StartRank, policy_folder: Path, tmp_path: Path) -> None:
+def test_features_computed_ahead_are_found_by_the_step(
+    start_rank: StartRank, policy_folder: Path, tmp_path: Path
+) -> None:
     samples = near_policy(make_samples(3, 2), policy_folder)
     rank = start_rank(**FROZEN, feature_cache=str(tmp_path / "features"), feature_cache_bytes=1 << 20)
     digest = rank.compute_features([s.clip for s in samples], [s.prompt for s in samples])

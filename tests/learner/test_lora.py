@@ -1,4 +1,4 @@
-"""LoRA at every ZeRO stage: only adapters train, everybody else sees whole weights, the reference is the policy before."""
+"""LoRA at every ZeRO stage: adapters train, everybody else sees whole weights, the reference is the policy before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText
 
-from learner.lora import add_adapters, adapters_off, named_weights
+from learner.lora import adapters_off, add_adapters, named_weights
 from learner.rank import LearnerRank
 from tests.learner.compare import weights_of
 from tests.learner.plain import load, logprobs_of

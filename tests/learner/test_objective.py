@@ -35,20 +35,33 @@ def responses() -> list[Rows]:
     for length in LENGTHS:
         part = rows()[start : start + length]
         # Ratios of whole responses would all be out of bounds; these are near 1.
-        found.append([(policy, policy + (rollout - policy) / length**2, part[0][2]) for policy, rollout, _ in part])
+        found.append(
+            [(policy, policy + (rollout - policy) / length**2, part[0][2]) for policy, rollout, _ in part]
+        )
         start += length
     return found
 
 
-def surrogate(kind: str, its: list[Rows], low: float, high: float, correction: str, cap: float) -> tuple[Any, Any, Any]:
+def surrogate(
+    kind: str, its: list[Rows], low: float, high: float, correction: str, cap: float
+) -> tuple[Any, Any, Any]:
     """Losses, gradients and clipped tokens."""
     policy, rollout, advantages = (
-        torch.tensor([row[place] for response in its for row in response], dtype=torch.float64) for place in range(3)
+        torch.tensor([row[place] for response in its for row in response], dtype=torch.float64)
+        for place in range(3)
     )
     policy.requires_grad_()
     lengths = torch.tensor([len(response) for response in its])
     losses, clipped = objective.surrogate_loss(
-        kind, policy, rollout, advantages, lengths, low, high, correction, cap  # type: ignore[arg-type]
+        kind,
+        policy,
+        rollout,
+        advantages,
+        lengths,
+        low,
+        high,
+        correction,
+        cap,  # type: ignore[arg-type]
     )
     losses.sum().backward()
     return losses.tolist(), policy.grad.tolist(), clipped.tolist()  # type: ignore[union-attr]
@@ -63,7 +76,9 @@ def slow_gradient(ratio: float, advantage: float, low: float, high: float, cap: 
 
 def test_token_surrogate_is_ppos_with_two_bounds() -> None:
     losses, gradients, clipped = surrogate("token", [rows()], 0.2, 0.28, "truncate", 2.0)
-    for (policy, rollout, advantage), loss, gradient, lost in zip(rows(), losses, gradients, clipped, strict=True):
+    for (policy, rollout, advantage), loss, gradient, lost in zip(
+        rows(), losses, gradients, clipped, strict=True
+    ):
         ratio = math.exp(policy - rollout)
         bounded = min(max(ratio, 0.8), 1.28)
         assert loss == pytest.approx(-min(min(ratio, 2.0) * advantage, bounded * advantage))
@@ -98,14 +113,19 @@ def test_sequence_surrogates_clip_the_ratio_of_the_response(kind: str) -> None:
     start = 0
     for response in responses():
         total = sum(policy - rollout for policy, rollout, _ in response)
-        ratio, advantage = math.exp(total / len(response) if kind == "sequence_mean" else total), response[0][2]
+        ratio, advantage = (
+            math.exp(total / len(response) if kind == "sequence_mean" else total),
+            response[0][2],
+        )
         expected = -min(ratio * advantage, min(max(ratio, 1 - low), 1 + high) * advantage)
         stop = start + len(response)
         assert losses[start:stop] == pytest.approx([expected] * len(response))
         # The mean over the response's equal losses, by each of its log-probabilities.
         share = 1 / len(response) if kind == "sequence_mean" else 1.0
         slope = slow_gradient(ratio, advantage, low, high, 2.0) * share
-        assert [gradient / len(response) for gradient in gradients[start:stop]] == pytest.approx([slope] * len(response))
+        assert [gradient / len(response) for gradient in gradients[start:stop]] == pytest.approx(
+            [slope] * len(response)
+        )
         assert clipped[start:stop] == [float(slope == 0.0)] * len(response)
         start = stop
     assert 0 < sum(clipped) < len(clipped)
@@ -114,7 +134,9 @@ def test_sequence_surrogates_clip_the_ratio_of_the_response(kind: str) -> None:
 def test_weighted_surrogate_keeps_every_gradient() -> None:
     """CISPO: minus clipped ratio, without gradient, times advantage times log-probability."""
     losses, gradients, clipped = surrogate("weighted", [rows()], 1.0, 0.5, "none", 2.0)
-    for (policy, rollout, advantage), loss, gradient, lost in zip(rows(), losses, gradients, clipped, strict=True):
+    for (policy, rollout, advantage), loss, gradient, lost in zip(
+        rows(), losses, gradients, clipped, strict=True
+    ):
         weight = min(math.exp(policy - rollout), 1.5)
         assert loss == pytest.approx(-weight * advantage * policy)
         assert gradient == pytest.approx(-weight * advantage)
@@ -169,7 +191,9 @@ def test_shares_of_all_micro_batches_add_up_to_the_whole(aggregation: str) -> No
 def test_kl_estimators(estimator: str) -> None:
     policy, reference, _ = ratios_and_advantages()
     kl = objective.kl_to_reference(
-        torch.tensor(policy, dtype=torch.float64), torch.tensor(reference, dtype=torch.float64), estimator  # type: ignore[arg-type]
+        torch.tensor(policy, dtype=torch.float64),
+        torch.tensor(reference, dtype=torch.float64),
+        estimator,  # type: ignore[arg-type]
     )
     slow = {
         "k1": [p - r for p, r in zip(policy, reference, strict=True)],

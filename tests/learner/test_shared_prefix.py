@@ -70,7 +70,9 @@ def test_merged_parts_equal_masked_softmax(layout: PackLayout) -> None:
 @settings(max_examples=40, deadline=None)
 def test_blocks_hold_the_same_pairs(layout: PackLayout) -> None:
     """Of FlexAttention the mask and, on CPU, the forward pass; its CUDA kernel needs a GPU."""
-    mask = create_mask(block_mask(layout, CPU).mask_mod, None, None, layout.tokens, layout.tokens, device="cpu")
+    mask = create_mask(
+        block_mask(layout, CPU).mask_mod, None, None, layout.tokens, layout.tokens, device="cpu"
+    )
     assert torch.equal(mask[0, 0], visible(layout))
     inputs = [tensor.detach() for tensor in tensors(layout)]
     torch.testing.assert_close(
@@ -82,7 +84,10 @@ def test_a_score_that_overwhelms_the_rest_stays_finite() -> None:
     """Log-sum-exps of the parts some hundreds apart, either way round."""
     layout = PackLayout((3,), ((2, 2),))
     query, key, value = (tensor.detach().double() for tensor in tensors(layout))
-    for factor in (torch.tensor([300.0, 300, 300, 1, 1, 1, 1]), torch.tensor([1.0, 1, 1, 300, 300, 300, 300])):
+    for factor in (
+        torch.tensor([300.0, 300, 300, 1, 1, 1, 1]),
+        torch.tensor([1.0, 1, 1, 300, 300, 300, 300]),
+    ):
         scaled = key * factor[:, None]
         out = attend_merged(query, scaled, value, layout, SCALE)
         torch.testing.assert_close(out, plain(query, scaled, value, layout))

@@ -55,15 +55,21 @@ def make_samples(batch: Sequence[tuple[tuple[int, int, int], list[int]]], seed: 
     rng = random.Random(seed)
     samples = []
     for number, (grid, lengths) in enumerate(batch):
-        prompt = VideoPrompt(f"{seed}-{number}", Task.MULTIPLE_CHOICE, "clip.mp4", "what?", {"answer": "A"}, 4.0)
+        prompt = VideoPrompt(
+            f"{seed}-{number}", Task.MULTIPLE_CHOICE, "clip.mp4", "what?", {"answer": "A"}, 4.0
+        )
         tokens = RandomEncoder().encode(prompt, grid).token_ids
         for length in lengths:
             response = [rng.randrange(FIRST_TEXT_TOKEN, VOCABULARY) for _ in range(length)]
-            samples.append(TrainSample(prompt, tokens, response, grid, [0.0] * length, rng.choice([-1.0, 0.5, 1.5])))
+            samples.append(
+                TrainSample(prompt, tokens, response, grid, [0.0] * length, rng.choice([-1.0, 0.5, 1.5]))
+            )
     return samples
 
 
-def loss_of(scores: TokenScores, rows: Sequence[Row], every: Sequence[Row], config: LearnerSettings) -> Tensor:
+def loss_of(
+    scores: TokenScores, rows: Sequence[Row], every: Sequence[Row], config: LearnerSettings
+) -> Tensor:
     reference = torch.cat([torch.tensor(row.rollout_logprobs) for row in rows]) - 0.1
     tokens = sum(len(row.response) for row in every)
     batch = lay_out([[row] for row in rows], CPU)
@@ -74,7 +80,11 @@ def loss_of(scores: TokenScores, rows: Sequence[Row], every: Sequence[Row], conf
 @given(batch=batches, seed=st.integers(0, 99), budget=st.sampled_from([1, 60, 10_000]))
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_loss_and_gradients(
-    policy_folder: Path, name: str, batch: list[tuple[tuple[int, int, int], list[int]]], seed: int, budget: int
+    policy_folder: Path,
+    name: str,
+    batch: list[tuple[tuple[int, int, int], list[int]]],
+    seed: int,
+    budget: int,
 ) -> None:
     config = settings_of(name)
     samples = make_samples(batch, seed)

@@ -34,7 +34,15 @@ THEIRS = {
 }
 
 
-def trl_loss(name: str, logprobs: Tensor, rollout: Tensor, reference: Tensor, mask: Tensor, advantages: Tensor, beta: float) -> Tensor:
+def trl_loss(
+    name: str,
+    logprobs: Tensor,
+    rollout: Tensor,
+    reference: Tensor,
+    mask: Tensor,
+    advantages: Tensor,
+    beta: float,
+) -> Tensor:
     """`GRPOTrainer._compute_loss` on a trainer that has these log-probabilities, all of [responses, LONGEST]."""
     recipe = RECIPES[name]
     loss_type, level = THEIRS[name]
@@ -77,7 +85,15 @@ def trl_loss(name: str, logprobs: Tensor, rollout: Tensor, reference: Tensor, ma
     return loss
 
 
-def our_loss(name: str, logprobs: Tensor, rollout: Tensor, reference: Tensor, mask: Tensor, advantages: Tensor, beta: float) -> Tensor:
+def our_loss(
+    name: str,
+    logprobs: Tensor,
+    rollout: Tensor,
+    reference: Tensor,
+    mask: Tensor,
+    advantages: Tensor,
+    beta: float,
+) -> Tensor:
     recipe = RECIPES[name]
     config = LearnerSettings(
         surrogate=recipe.surrogate,
@@ -97,12 +113,18 @@ def our_loss(name: str, logprobs: Tensor, rollout: Tensor, reference: Tensor, ma
         per_token=lambda values: values.repeat_interleave(lengths),
     )
     scores = TokenScores(logprobs[mask], torch.zeros(int(mask.sum())))
-    loss, _ = micro_batch_loss(batch, scores, reference[mask] if beta else None, "grpo", config, int(mask.sum()), len(mask))
+    loss, _ = micro_batch_loss(
+        batch, scores, reference[mask] if beta else None, "grpo", config, int(mask.sum()), len(mask)
+    )
     return loss
 
 
 @pytest.mark.parametrize("name", THEIRS)
-@given(st.lists(st.integers(1, LONGEST), min_size=1, max_size=8), st.integers(0, 1000), st.sampled_from([0.0, 0.04]))
+@given(
+    st.lists(st.integers(1, LONGEST), min_size=1, max_size=8),
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 0.04]),
+)
 @settings(max_examples=25, deadline=None)
 def test_loss_and_gradient_equal_trls(name: str, lengths: list[int], seed: int, beta: float) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -111,7 +133,8 @@ def test_loss_and_gradient_equal_trls(name: str, lengths: list[int], seed: int, 
     policy = -torch.rand(shape, generator=generator, dtype=torch.float64) * 5
     spread = 2e-4 if name == "gspo" else 0.3
     rollout, reference = (
-        policy + torch.randn(shape, generator=generator, dtype=torch.float64) * scale for scale in (spread, 0.3)
+        policy + torch.randn(shape, generator=generator, dtype=torch.float64) * scale
+        for scale in (spread, 0.3)
     )
     advantages = torch.randn(len(lengths), generator=generator, dtype=torch.float64)
     ours, theirs = policy.clone().requires_grad_(), policy.clone().requires_grad_()

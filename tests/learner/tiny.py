@@ -38,7 +38,9 @@ class RandomEncoder:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def encode(self, prompt: VideoPrompt, clip: tuple[int, int, int] | None, pixels: bool = True) -> EncodedPrompt:
+    def encode(
+        self, prompt: VideoPrompt, clip: tuple[int, int, int] | None, pixels: bool = True
+    ) -> EncodedPrompt:
         self.calls.append(prompt.id)
         generator = torch.Generator().manual_seed(sum(prompt.id.encode()))
         text = torch.randint(FIRST_TEXT_TOKEN, VOCABULARY, (9,), generator=generator).tolist()

@@ -118,7 +118,9 @@ def gradients(rank: int, port: int, folder: Path, stage: int, target: Path) -> N
 
     runner._update = collect  # type: ignore[method-assign]
     for name in RECIPES:
-        runner._settings = replace(objective_settings(name), zero_stage=stage, learning_rate=0.0, max_grad_norm=0.0)
+        runner._settings = replace(
+            objective_settings(name), zero_stage=stage, learning_rate=0.0, max_grad_norm=0.0
+        )
         step(learner, rank, 7, "grpo")
     if rank == 0:
         torch.save(found, target / f"gradients-{stage}.pt")
