@@ -47,7 +47,7 @@ class Weight(NamedTuple):
             return self.parameter + self.adapter.get_delta_weight(ADAPTER)
 
 
-def add_adapters(policy: nn.Module, rank: int, alpha: float) -> None:
+def add_adapters(policy: nn.Module, rank: int, alpha: int) -> None:
     """Put adapters beside every projection of the language model and freeze everything else.
 
     Args:

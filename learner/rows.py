@@ -79,10 +79,8 @@ def _encode(
     prompt: VideoPrompt, clip: Any, encoder: VideoEncoder, tower: FrozenTower | None
 ) -> tuple[EncodedPrompt, Tensor | None]:
     """The prompt; with a frozen tower its clip's features, and no pixels where the cache has those."""
-    if tower is None:
-        return encoder.encode(prompt, clip), None
-    if clip is None:
-        return encoder.encode(prompt, clip), tower.nothing
+    if tower is None or clip is None:
+        return encoder.encode(prompt, clip), tower.nothing if tower else None
     found = tower.find(clip.digest)
     encoded = encoder.encode(prompt, clip, pixels=found is None)
     return encoded, tower.compute(encoded, clip.digest) if found is None else found

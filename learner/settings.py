@@ -54,7 +54,7 @@ class LearnerSettings:
     offload_optimizer: bool = False
     freeze_vision: bool = False
     lora_rank: int = 0
-    lora_alpha: float = 32.0
+    lora_alpha: int = 32
     feature_cache: str = ""
     feature_cache_bytes: int = 0
     kl_coef: float = 0.0

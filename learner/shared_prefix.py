@@ -58,7 +58,10 @@ class PackLayout:
         flat = torch.tensor([length for pack in lengths for length in pack], device=device)
         pack = torch.tensor([number for number, pack in enumerate(lengths) for _ in pack], device=device)
         segment = torch.tensor([number for pack in lengths for number in range(len(pack))], device=device)
-        return tuple(ids.int().repeat_interleave(flat, output_size=self.tokens) for ids in (pack, segment))
+        pack, segment = (
+            ids.int().repeat_interleave(flat, output_size=self.tokens) for ids in (pack, segment)
+        )
+        return pack, segment
 
 
 def use_shared_prefix(model: Qwen2_5_VLForConditionalGeneration) -> None:

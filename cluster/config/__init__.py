@@ -6,7 +6,6 @@ found in `cluster.config_checks`; reading files and overrides is `cluster.config
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -85,18 +84,14 @@ class RunConfig(Section):
     @property
     def recipe(self) -> Recipe:
         """The objective by name, with what the configuration sets otherwise."""
-        grpo = self.grpo
-        set_otherwise = {
-            "advantages": grpo.advantages,
-            "surrogate": grpo.surrogate,
-            "aggregation": grpo.loss_aggregation,
-            "clip_low": grpo.clip_low,
-            "clip_high": grpo.clip_high,
-            "kl": grpo.kl_estimator,
-        }
-        return replace(
-            RECIPES[grpo.objective],
-            **{name: value for name, value in set_otherwise.items() if value is not None},
+        grpo, named = self.grpo, RECIPES[self.grpo.objective]
+        return Recipe(
+            advantages=grpo.advantages or named.advantages,
+            surrogate=grpo.surrogate or named.surrogate,
+            aggregation=grpo.loss_aggregation or named.aggregation,
+            clip_low=grpo.clip_low or named.clip_low,
+            clip_high=grpo.clip_high or named.clip_high,
+            kl=grpo.kl_estimator or named.kl,
         )
 
     @property

@@ -64,7 +64,7 @@ class LearnerSection(Section):
         "Train LoRA adapters of this width in the language model, and nothing else; 0 trains the weights.",
         ge=0,
     )
-    lora_alpha: float = described(32.0, "LoRA adapters are scaled by this over `lora_rank`. No unit.", gt=0)
+    lora_alpha: int = described(32, "LoRA adapters are scaled by this over `lora_rank`. No unit.", gt=0)
     learning_rate: float = described(1e-6, "Peak learning rate of GRPO, per step.", gt=0)
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = described(
         "constant", "After the warm-up: `constant`, or decay to 0 at the last step, `linear` or `cosine`."

@@ -17,13 +17,13 @@ from tests.learner.test_rank import near_policy, step
 from tests.learner.tiny import make_samples
 
 StartRank = Callable[..., LearnerRank]
-LORA = {"lora_rank": 4, "lora_alpha": 8.0, "learning_rate": 1e-2, "kl_coef": 0.1, "micro_batch_tokens": 80}
+LORA = {"lora_rank": 4, "lora_alpha": 8, "learning_rate": 1e-2, "kl_coef": 0.1, "micro_batch_tokens": 80}
 STAGES = [0, 1, 2, 3]
 
 
 def test_weights_keep_their_names_and_values(policy_folder: Path) -> None:
     plain, adapted = load(policy_folder), load(policy_folder)
-    add_adapters(adapted, rank=4, alpha=8.0)
+    add_adapters(adapted, rank=4, alpha=8)
     expected = dict(plain.named_parameters())
     weights = named_weights(adapted)
     assert [weight.name for weight in weights] == list(expected)
@@ -76,7 +76,7 @@ def test_stages_agree(start_rank: StartRank, policy_folder: Path) -> None:
 def test_adapters_off_is_the_base_and_on_again_trains(policy_folder: Path) -> None:
     model, sample = load(policy_folder), make_samples(1, 1)[0]
     expected = logprobs_of(model, sample)
-    add_adapters(model, rank=4, alpha=8.0)
+    add_adapters(model, rank=4, alpha=8)
     for name, parameter in model.named_parameters():
         if ".lora_B" in name:
             torch.nn.init.normal_(parameter)
