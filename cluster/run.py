@@ -83,7 +83,8 @@ def _stages(
     frontier: Frontier | None,
 ) -> None:
     """Cold start, evaluation, GRPO, evaluation; what a resumed run has behind it is not done again."""
-    warm_policy = config.run_dir / COLD_START_POLICY
+    # Absolute, like every path that actors are given: their working folder may be another one.
+    warm_policy = (config.run_dir / COLD_START_POLICY).absolute()
     model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
     system = System(config, progress, files, model_path)
     stack.callback(system.shutdown)
@@ -136,9 +137,10 @@ def _set_aside(folder: Path) -> None:
 
 
 def _initial_policy(config: RunConfig) -> Path | str:
-    """The policy that the run starts from, built if it is the tiny one."""
+    """The policy that the run starts from: a Hub id, or the absolute path of a folder; built if it is the tiny one."""
     if config.model.path != TINY:
-        return config.model.path
+        folder = Path(config.model.path)
+        return folder.absolute() if folder.is_dir() else config.model.path
     from learner.tiny_policy import build_tiny_policy
 
     # The same weights for every run, as those of a published checkpoint are; `run.seed` seeds what a run does.

@@ -27,6 +27,7 @@ class Recorded:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, config: RunConfig, checkpoint: Frontier) -> None:
         self.config = config
         self.events: list[str] = []
+        self.models: list[Path] = []
         self.system = FakeSystem()
         self.system.events = self.events
         self.started_from: Frontier | None = None
@@ -47,6 +48,7 @@ class Recorded:
         return self.events
 
     def _start(self, config: RunConfig, progress: Any, files: Any, model_path: Path) -> FakeSystem:
+        self.models.append(model_path)
         self.events.append(f"workers on {Path(model_path).name}")
         return self.system
 
@@ -118,6 +120,18 @@ def test_the_actors_are_ended_whatever_happens(monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(KeyboardInterrupt):
         recorded.stages(None)
     assert recorded.events[-1] == "shutdown"
+
+
+def test_actors_are_given_absolute_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An actor's working folder may be another copy of the project, on another machine."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy").mkdir()
+    assert module._initial_policy(make_config(model={"path": "policy"})) == tmp_path / "policy"
+    assert module._initial_policy(make_config(model={"path": "owner/name"})) == "owner/name"
+    (tmp_path / "runs" / "run" / "cold_start_policy").mkdir(parents=True)
+    recorded = Recorded(monkeypatch, make_config(), Frontier())
+    recorded.stages(Frontier(step=1))
+    assert recorded.models == [tmp_path / "runs" / "run" / "cold_start_policy"]
 
 
 def test_a_new_run_keeps_the_folder_of_an_earlier_one(
