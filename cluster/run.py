@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,14 +10,13 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from cluster import training_loop
 from cluster.clip_files import ClipFiles
 from cluster.cold_start import COLD_START_POLICY, cold_start
 from cluster.config import TINY, RunConfig
-from cluster.errors import RunFailure
+from cluster.errors import ConfigError, RunFailure
 from cluster.eval_records import eval_path, read_eval_samples
 from cluster.evaluation import evaluate
 from cluster.metric_sinks import RayMetricsSink, Sink, WandbSink
@@ -36,12 +36,12 @@ from cluster.run_facts import (
     write_facts,
 )
 from cluster.run_log import RunLog
+from cluster.stored_config import CONFIG_FILE, check_resumable, write_config
 from cluster.system import System, learner_settings
 from cluster.training_loop import Frontier
 from data.schema import VideoPrompt
 from rewards import constant_baseline
 
-CONFIG_FILE = "config.yaml"
 TINY_POLICY = "tiny_policy"
 POLICY = "policy"
 PERCENT = 100.0
@@ -114,17 +114,28 @@ def _claim(config: RunConfig, resume: bool) -> Frontier | None:
 
     Raises:
         RunFailure: there is nothing to resume.
+        ConfigError: what is there was trained under another configuration, or the folder cannot be written.
     """
     folder = config.run_dir
-    if not resume:
-        _set_aside(folder)
-        folder.mkdir(parents=True)
-        fields = config.model_dump(mode="json")
-        (folder / CONFIG_FILE).write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
-        return None
-    if not (folder / CONFIG_FILE).exists():
-        raise RunFailure(f"{folder} holds no run to resume; start it without --resume.")
-    return training_loop.last_frontier(config)
+    try:
+        if resume:
+            _take_up(config)
+        else:
+            _set_aside(folder)
+            folder.mkdir(parents=True)
+        write_config(config)
+    except OSError as error:
+        raise ConfigError(
+            f"The run's folder {folder.absolute()} cannot be made or written: {error}. Let this user (id "
+            f"{os.getuid()}) write there, or give another folder: run.output_dir=/some/where"
+        ) from error
+    return training_loop.last_frontier(config) if resume else None
+
+
+def _take_up(config: RunConfig) -> None:
+    if not (config.run_dir / CONFIG_FILE).exists():
+        raise RunFailure(f"{config.run_dir} holds no run to resume; start it without --resume.")
+    check_resumable(config)
 
 
 def _set_aside(folder: Path) -> None:
