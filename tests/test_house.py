@@ -185,3 +185,11 @@ def test_dockerfiles_install_the_pinned_set(image: str) -> None:
     text = (ROOT / "docker" / f"Dockerfile.{image}").read_text()
     assert "-c constraints.txt" in text
     assert "scripts/mend_environment.py" in text
+
+
+@pytest.mark.parametrize("image", ["cpu", "cuda"])
+def test_an_image_runs_as_whoever_owns_the_mounted_folder(image: str) -> None:
+    text = (ROOT / "docker" / f"Dockerfile.{image}").read_text()
+    assert '--user "$(id -u):$(id -g)" -v "$PWD/runs:/zoetrope/runs"' in text
+    assert "chmod 1777 /home/zoetrope" in text
+    assert "ENV HOME=/home/zoetrope" in text
