@@ -213,6 +213,10 @@ def test_only_a_newline_ends_a_line(tmp_path: Path, separator: str) -> None:
     assert read_annotations(tmp_path / "prompts.jsonl")[0][0].question == question
 
 
+def test_a_carriage_return_between_fields_is_white_space(tmp_path: Path) -> None:
+    assert read(tmp_path, json.dumps(annotation()).replace(", ", ",\r")) == (["p"], [])
+
+
 def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:
     lines = [json.dumps(annotation(id=name)) for name in "ab"]
     assert read(tmp_path, *lines, "", between="\r\n") == (["a", "b"], [])
