@@ -30,7 +30,10 @@ def demo_times(overrides: Sequence[str]) -> dict[str, float]:
     """
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-u", *COMMAND, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-u", *COMMAND, *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     found: dict[str, float] = {}
     assert process.stdout
