@@ -41,7 +41,7 @@ def cold_start(
     progress: Progress,
     model_path: Path | str,
 ) -> Path:
-    """Train on demonstrations until enough sampled answers parse; returns the folder of the resulting policy.
+    """Train on demonstrations until enough sampled answers parse; returns the absolute folder of the resulting policy.
 
     Only training clips are seen. The learner that GRPO uses is started anew from the folder, so that its optimizer
     carries nothing over.
@@ -70,8 +70,8 @@ def cold_start(
             break
     else:
         _say_unfinished(config, progress)
-    folder = config.run_dir / COLD_START_POLICY
-    learner.export_hf(str(folder.absolute()))
+    folder = (config.run_dir / COLD_START_POLICY).absolute()
+    learner.export_hf(str(folder))
     return folder
 
 

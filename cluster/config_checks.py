@@ -179,6 +179,21 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _cold_start(config: RunConfig) -> Iterator[Problem]:
+    if not config.has_cold_start:
+        return
+    if not config.data.thinking:
+        yield Problem(
+            ("data.thinking", "model.path", "run.algorithm"),
+            "demonstrations are written with a think part; leave it on, or start from a trained model.path",
+        )
+    if config.cold_start.max_steps <= config.cold_start.think_steps:
+        yield Problem(
+            ("cold_start.max_steps", "cold_start.think_steps"),
+            "every step is on think parts alone and no answer is ever shown; max_steps > think_steps",
+        )
+
+
 def _ray(config: RunConfig) -> Iterator[Problem]:
     if config.ray.address is not None and config.ray.num_cpus is not None:
         yield Problem(
@@ -201,5 +216,6 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _sync,
     _tasks,
     _sources,
+    _cold_start,
     _ray,
 )

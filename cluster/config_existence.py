@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,13 @@ from data.schema import VideoPrompt, read_annotations
 MODEL_TYPE = "qwen2_5_vl"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT_S = 10.0
+# What an engine reads beside the weights, and under which names: as transformers 5 saves it, or as on the Hub.
+PROCESSOR_FILES = {
+    "processor": ("processor_config.json", "preprocessor_config.json"),
+    "tokenizer": ("tokenizer.json", "vocab.json"),
+    "tokenizer configuration": ("tokenizer_config.json",),
+    "chat template": ("chat_template.jinja", "chat_template.json"),
+}
 # Clips looked for on disk before their folder is taken to be wrong.
 CLIPS_LOOKED_FOR = 100
 
@@ -61,6 +69,9 @@ def _model_folder(folder: Path) -> Iterator[Problem]:
         )
     if not list(folder.glob("*.safetensors")):
         yield Problem(("model.path",), "the folder holds no weights (*.safetensors)")
+    for what, names in PROCESSOR_FILES.items():
+        if not any((folder / name).is_file() for name in names):
+            yield Problem(("model.path",), f"the folder holds no {what} ({' or '.join(names)})")
 
 
 def _hub_model(path: str, ask_hub: bool) -> Iterator[Problem]:
@@ -113,8 +124,8 @@ def _contents(config: RunConfig, key: str, prompts: list[VideoPrompt]) -> Iterat
         yield Problem(
             (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
         )
-    clips = [Path(prompt.video) for prompt in prompts[:CLIPS_LOOKED_FOR]]
-    if not any(clip.is_file() for clip in clips):
+    clips = [prompt.video for prompt in prompts[:CLIPS_LOOKED_FOR]]
+    if not any(map(os.path.isfile, clips)):  # Path.is_file raises for a name that is too long
         yield Problem((key,), f"none of its first {len(clips)} clips is there; the first is {clips[0]}")
 
 

@@ -26,9 +26,9 @@ from cluster.report_results import result_section
 from cluster.results import RESULTS_FILE, read_results
 from cluster.run_facts import RunFacts, read_facts
 from cluster.run_log import COLD_START_FILE, STEPS_FILE
+from cluster.stored_config import CONFIG_FILE
 
 REPORT_FILE = "report.html"
-CONFIG_FILE = "config.yaml"
 
 
 def write_report(run_dir: Path) -> Path:

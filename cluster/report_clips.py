@@ -13,8 +13,8 @@ from cluster.eval_records import EvalSample
 from cluster.report_frames import VIEW, BoxTrack, Spans, frame_strip, missing_strip, timeline
 from cluster.result_records import METRICS
 from data.decoder import IsolatedDecoder
-from data.prompts import LETTERS, render_prompt
-from data.schema import Task, VideoPrompt
+from data.prompts import render_prompt
+from data.schema import LETTERS, Task, VideoPrompt
 from data.video import ClipError
 
 TASK_NAMES: Mapping[str, str] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,7 +10,6 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from cluster import training_loop
@@ -17,7 +17,7 @@ from cluster.actor_watch import ActorWatch
 from cluster.clip_files import ClipFiles
 from cluster.cold_start import COLD_START_POLICY, cold_start
 from cluster.config import TINY, RunConfig
-from cluster.errors import RunFailure
+from cluster.errors import ConfigError, RunFailure
 from cluster.eval_records import eval_path, read_eval_samples
 from cluster.evaluation import evaluate
 from cluster.metric_sinks import RayMetricsSink, Sink, WandbSink
@@ -37,12 +37,12 @@ from cluster.run_facts import (
     write_facts,
 )
 from cluster.run_log import RunLog
+from cluster.stored_config import CONFIG_FILE, check_resumable, write_config
 from cluster.system import System, learner_settings
 from cluster.training_loop import Frontier
 from data.schema import VideoPrompt
 from rewards import constant_baseline
 
-CONFIG_FILE = "config.yaml"
 TINY_POLICY = "tiny_policy"
 POLICY = "policy"
 PERCENT = 100.0
@@ -84,7 +84,8 @@ def _stages(
     frontier: Frontier | None,
 ) -> None:
     """Cold start, evaluation, GRPO, evaluation; what a resumed run has behind it is not done again."""
-    warm_policy = config.run_dir / COLD_START_POLICY
+    # Absolute, like every path that actors are given: their working folder may be another one.
+    warm_policy = (config.run_dir / COLD_START_POLICY).absolute()
     model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
     system = System(config, progress, files, model_path)
     stack.callback(system.shutdown)
@@ -130,17 +131,28 @@ def _claim(config: RunConfig, resume: bool) -> Frontier | None:
 
     Raises:
         RunFailure: there is nothing to resume.
+        ConfigError: what is there was trained under another configuration, or the folder cannot be written.
     """
     folder = config.run_dir
-    if not resume:
-        _set_aside(folder)
-        folder.mkdir(parents=True)
-        fields = config.model_dump(mode="json")
-        (folder / CONFIG_FILE).write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
-        return None
-    if not (folder / CONFIG_FILE).exists():
-        raise RunFailure(f"{folder} holds no run to resume; start it without --resume.")
-    return training_loop.last_frontier(config)
+    try:
+        if resume:
+            _take_up(config)
+        else:
+            _set_aside(folder)
+            folder.mkdir(parents=True)
+        write_config(config)
+    except OSError as error:
+        raise ConfigError(
+            f"The run's folder {folder.absolute()} cannot be made or written: {error}. Let this user (id "
+            f"{os.getuid()}) write there, or give another folder: run.output_dir=/some/where"
+        ) from error
+    return training_loop.last_frontier(config) if resume else None
+
+
+def _take_up(config: RunConfig) -> None:
+    if not (config.run_dir / CONFIG_FILE).exists():
+        raise RunFailure(f"{config.run_dir} holds no run to resume; start it without --resume.")
+    check_resumable(config)
 
 
 def _set_aside(folder: Path) -> None:
@@ -153,9 +165,10 @@ def _set_aside(folder: Path) -> None:
 
 
 def _initial_policy(config: RunConfig) -> Path | str:
-    """The policy that the run starts from, built if it is the tiny one."""
+    """The policy that the run starts from: a Hub id, or the absolute path of a folder; built if it is the tiny one."""
     if config.model.path != TINY:
-        return config.model.path
+        folder = Path(config.model.path)
+        return folder.absolute() if folder.is_dir() else config.model.path
     from learner.tiny_policy import build_tiny_policy
 
     # The same weights for every run, as those of a published checkpoint are; `run.seed` seeds what a run does.

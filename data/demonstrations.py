@@ -12,8 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from data.prompts import LETTERS
-from data.schema import Task, VideoPrompt
+from data.schema import LETTERS, Task, VideoPrompt
 from data.synthetic import Scene
 
 BOX_GRID = 0.05

@@ -5,9 +5,8 @@ The instructions ask for the answer formats that VideoChat-R1 rewards (arXiv 250
 
 from __future__ import annotations
 
-from data.schema import NUM_BOXES, Task, VideoPrompt
+from data.schema import LETTERS, NUM_BOXES, Task, VideoPrompt
 
-LETTERS = "ABCDEFGHIJ"
 THINK = "Reason inside <think> </think>, with times in seconds where they help. Then "
 
 

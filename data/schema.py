@@ -7,13 +7,19 @@ prompt came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 NUM_BOXES = 8
+LETTERS = "ABCDEFGHIJ"
+# A frame index beyond this is a mistake in any video, and does not fit the decoder's integers.
+MAX_FRAME = 2**31 - 1
+
+_LARGEST = sys.float_info.max
 
 
 class Task(StrEnum):
@@ -81,25 +87,31 @@ def read_annotations(path: str | Path) -> tuple[list[VideoPrompt], list[str]]:
         The usable prompts (video paths made absolute), and one message per line that had to be skipped.
 
     Raises:
-        FileNotFoundError: the file does not exist.
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
     """
-    path = Path(path)
+    folder = Path(path).absolute().parent
     prompts: list[VideoPrompt] = []
     problems: list[str] = []
     seen: set[str] = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in _lines(path):
         try:
-            prompt = parse_prompt(json.loads(line), path.parent)
+            prompt = parse_prompt(json.loads(line), folder)
             if prompt.id in seen:
                 raise AnnotationError(f"id {prompt.id!r} was used on an earlier line")
-        except (json.JSONDecodeError, AnnotationError) as error:
+        # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             problems.append(f"{path}:{number}: {error}")
             continue
         seen.add(prompt.id)
         prompts.append(prompt)
     return prompts, problems
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines that say something, numbered from 1; only a newline ends one, not any Unicode separator in a text."""
+    with Path(path).open(encoding="utf-8", newline="\n") as file:
+        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
 
 
 def write_annotations(path: str | Path, prompts: Iterable[VideoPrompt]) -> None:
@@ -114,24 +126,18 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
     Raises:
         AnnotationError: a field is missing, of the wrong type, or contradicts the task.
     """
-    if not isinstance(fields, dict):
-        raise AnnotationError(f"expected a JSON object, found {type(fields).__name__}")
-    missing = [key for key in ("id", "task", "video", "question", "duration", "target") if key not in fields]
-    if missing:
-        raise AnnotationError(f"missing {', '.join(missing)}")
-    if fields["task"] not in list(Task):
-        raise AnnotationError(f"unknown task {fields['task']!r}; known: {', '.join(Task)}")
-    if not isinstance(fields["duration"], int | float) or not fields["duration"] > 0:
-        raise AnnotationError(f"duration must be a positive number of seconds, found {fields['duration']!r}")
+    problem = _fields_problem(fields)
+    if problem:
+        raise AnnotationError(problem)
     prompt = VideoPrompt(
         id=str(fields["id"]),
         task=Task(fields["task"]),
-        video=str(folder / str(fields["video"])),
-        question=str(fields["question"]),
+        video=str(folder / fields["video"]),
+        question=fields["question"],
         target=fields["target"],
         duration=float(fields["duration"]),
         options=tuple(str(option) for option in fields.get("options", ())),
-        box_frames=tuple(int(index) for index in fields.get("box_frames", ())),
+        box_frames=tuple(fields.get("box_frames", ())),
     )
     problem = target_problem(prompt)
     if problem:
@@ -140,9 +146,10 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
 
 
 def target_problem(prompt: VideoPrompt) -> str | None:
-    """What is wrong with a prompt's target, or None."""
-    if not isinstance(prompt.target, Mapping):
-        return f"target must be an object, found {type(prompt.target).__name__}"
+    """Why a prompt cannot be scored against its target, or None.
+
+    What passes here passes `rewards.targets.read_target` too, which judges a target's shape and not its values.
+    """
     if prompt.task is Task.TEMPORAL_GROUNDING:
         return _interval_problem(prompt.target.get("interval"), prompt.duration)
     if prompt.task is Task.TRACKING:
@@ -156,9 +163,22 @@ def target_problem(prompt: VideoPrompt) -> str | None:
     return next((p for p in (_interval_problem(i, prompt.duration) for i in intervals) if p), None)
 
 
+def _fields_problem(fields: Any) -> str | None:
+    """What is wrong with the fields of a JSON object, each looked at by itself."""
+    if not isinstance(fields, dict):
+        return f"expected a JSON object, found {type(fields).__name__}"
+    missing = [key for key in _FIELDS if key not in fields and key not in _OPTIONAL]
+    if missing:
+        return f"missing {', '.join(missing)}"
+    for key, (is_usable, wanted) in _FIELDS.items():
+        if key in fields and not is_usable(fields[key]):
+            return f"{key} must be {wanted}, found {fields[key]!r:.60}"
+    return None
+
+
 def _interval_problem(interval: Any, duration: float) -> str | None:
-    if not _numbers(interval, 2):
-        return f"target interval must be [start, end] in seconds, found {interval!r}"
+    if not _is_numbers(interval, 2):
+        return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
     start, end = interval
     if not 0 <= start < end:
         return f"target interval {interval} must satisfy 0 <= start < end"
@@ -169,8 +189,15 @@ def _interval_problem(interval: Any, duration: float) -> str | None:
 
 def _boxes_problem(prompt: VideoPrompt) -> str | None:
     boxes = prompt.target.get("boxes")
-    if not isinstance(boxes, list) or len(boxes) != NUM_BOXES or not all(_numbers(box, 4) for box in boxes):
+    if (
+        not isinstance(boxes, list)
+        or len(boxes) != NUM_BOXES
+        or not all(_is_numbers(box, 4) for box in boxes)
+    ):
         return f"target.boxes must be {NUM_BOXES} boxes [x0, y0, x1, y1]"
+    outside = next((box for box in boxes if not _covers_something(box)), None)
+    if outside:
+        return f"target box {outside} covers nothing of the frame: inverted, empty, or not normalised to 0-1"
     if prompt.box_frames and len(prompt.box_frames) != NUM_BOXES:
         return f"box_frames must name {NUM_BOXES} frames, found {len(prompt.box_frames)}"
     return None
@@ -178,11 +205,69 @@ def _boxes_problem(prompt: VideoPrompt) -> str | None:
 
 def _letter_problem(prompt: VideoPrompt) -> str | None:
     letter = prompt.target.get("answer")
-    letters = "ABCDEFGHIJ"[: len(prompt.options)]
+    letters = LETTERS[: len(prompt.options)]
     if not isinstance(letter, str) or len(letter) != 1 or letter not in letters:
-        return f"target.answer must be one of {letters or 'the options (none given)'}, found {letter!r}"
+        return f"target.answer must be one of {letters or 'the options (none given)'}, found {letter!r:.60}"
     return None
 
 
-def _numbers(value: Any, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(isinstance(v, int | float) for v in value)
+def _covers_something(box: list[float]) -> bool:
+    """Whether a box has an area within 0-1; predictions are cut to that before they are compared."""
+    x0, y0, x1, y1 = box
+    return max(x0, 0) < min(x1, 1) and max(y0, 0) < min(y1, 1)
+
+
+def _is_numbers(value: Any, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number that fits a float; a boolean is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
+
+
+def _is_duration(value: Any) -> bool:
+    return _is_number(value) and value > 0
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text that can be written: JSON may hold half a surrogate pair, UTF-8 cannot."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _is_name(value: Any) -> bool:
+    return _is_text(value) or type(value) is int
+
+
+def _is_path(value: Any) -> bool:
+    return _is_text(value) and value != "" and "\0" not in value
+
+
+def _is_task(value: Any) -> bool:
+    return isinstance(value, str) and value in list(Task)
+
+
+def _is_target(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_options(value: Any) -> bool:
+    fits = isinstance(value, list) and len(value) <= len(LETTERS)
+    return fits and all(_is_text(option) or _is_number(option) for option in value)
+
+
+def _is_frames(value: Any) -> bool:
+    return isinstance(value, list) and all(type(index) is int and 0 <= index <= MAX_FRAME for index in value)
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "id": (_is_name, "text or a whole number"),
+    "task": (_is_task, f"one of {', '.join(Task)}"),
+    "video": (_is_path, "the path of a clip"),
+    "question": (_is_text, "text"),
+    "duration": (_is_duration, "a positive number of seconds"),
+    "target": (_is_target, "an object"),
+    "options": (_is_options, f"a list of at most {len(LETTERS)} texts"),
+    "box_frames": (_is_frames, "a list of frame numbers"),
+}
+_OPTIONAL = ("options", "box_frames")

@@ -185,3 +185,12 @@ def test_dockerfiles_install_the_pinned_set(image: str) -> None:
     text = (ROOT / "docker" / f"Dockerfile.{image}").read_text()
     assert "-c constraints.txt" in text
     assert "scripts/mend_environment.py" in text
+
+
+@pytest.mark.parametrize("image", ["cpu", "cuda"])
+def test_an_image_runs_as_whoever_owns_the_mounted_folder(image: str) -> None:
+    text = (ROOT / "docker" / f"Dockerfile.{image}").read_text()
+    assert '--user "$(id -u):$(id -g)" -v "$PWD/runs:/zoetrope/runs"' in text
+    home = re.search(r"^ENV HOME=(\S+)", text, flags=re.MULTILINE)
+    assert home
+    assert f"chmod 1777 {home[1]} " in text

@@ -53,18 +53,6 @@ class LearnerSection(Section):
     freeze_vision: bool = described(
         False, "Leave the vision tower as it is and train the language model only."
     )
-    feature_cache_gib: float = described(
-        0.0,
-        "Bound of the features that a frozen vision tower leaves in `<run.output_dir>/features`, for all epochs and "
-        "the rollout workers, GiB; 0 keeps none.",
-        ge=0,
-    )
-    lora_rank: int = described(
-        0,
-        "Train LoRA adapters of this width in the language model, and nothing else; 0 trains the weights.",
-        ge=0,
-    )
-    lora_alpha: int = described(32, "LoRA adapters are scaled by this over `lora_rank`. No unit.", gt=0)
     learning_rate: float = described(1e-6, "Peak learning rate of GRPO, per step.", gt=0)
     learning_rate_schedule: Literal["constant", "linear", "cosine"] = described(
         "constant", "After the warm-up: `constant`, or decay to 0 at the last step, `linear` or `cosine`."
@@ -77,6 +65,18 @@ class LearnerSection(Section):
     max_grad_norm: float = described(
         1.0, "Gradients are scaled down to this global norm; 0 leaves them. No unit.", ge=0
     )
+    feature_cache_gib: float = described(
+        0.0,
+        "Bound of the features that a frozen vision tower leaves in `<run.output_dir>/features`, for all epochs and "
+        "the rollout workers, GiB; 0 keeps none.",
+        ge=0,
+    )
+    lora_rank: int = described(
+        0,
+        "Train LoRA adapters of this width in the language model, and nothing else; 0 trains the weights.",
+        ge=0,
+    )
+    lora_alpha: int = described(32, "LoRA adapters are scaled by this over `lora_rank`. No unit.", gt=0)
     start_timeout_s: float = described(
         600.0, "Longest the ranks may take to start and load the policy, seconds.", gt=0
     )

@@ -87,19 +87,29 @@ class FakeFleet:
 
 
 class FakeRewards:
-    """A response's total is its number within the group, and for prompts of `flat` 1 throughout."""
+    """A response's total is its number within its group plus ten times its prompt's, `flat` prompts' the latter alone.
+
+    No two prompts have the same scores, so whoever swaps them is found out.
+    """
 
     def __init__(self, flat: Iterable[str] = ()) -> None:
         self.flat = set(flat)
+        self.by_rule: list[bool] = []
 
     def score(self, rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
+        self.by_rule.append(by_rule)
         return [[self._score(r.prompt, response.text) for response in r.responses] for r in rollouts]
 
     def _score(self, prompt: VideoPrompt, text: str) -> Score:
         name, _, index = text.partition("/")
         assert name == prompt.id
-        value = 1.0 if name in self.flat else float(index)
+        value = own_score(name) + (0.0 if name in self.flat else float(index))
         return Score({"iou": value}, value, parsed=True, prediction=None, reason=None)
+
+
+def own_score(name: str) -> float:
+    """What `FakeRewards` gives to every response to a prompt: 30 for `p3`."""
+    return 10.0 * int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
 
 
 class FakeLearner:

@@ -99,6 +99,14 @@ def test_it_ends_as_soon_as_enough_answers_parse(tmp_path: Path, monkeypatch: py
     assert policy.is_dir()
 
 
+def test_the_policy_of_a_relative_run_folder_is_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, _, _, policy = run_stage(Path("run"), monkeypatch, [1.0])
+    assert policy == tmp_path / "run" / "cold_start_policy"
+
+
 def test_think_parts_come_first_and_are_not_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

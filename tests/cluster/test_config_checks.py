@@ -111,6 +111,17 @@ CASES = {
         "must not be the training prompts",
     ),
     "a cold start on other clips": ({"data": {"source": "a.jsonl"}}, "model.path", "`synthetic` clips only"),
+    "a cold start without thinking": ({"data": {"thinking": False}}, "data.thinking", "with a think part"),
+    "supervised without thinking": (
+        {"data": {"thinking": False}, "model": TRAINED, "run": {"algorithm": "sft"}},
+        "run.algorithm",
+        "with a think part",
+    ),
+    "a cold start of think parts alone": (
+        {"cold_start": {"max_steps": 250, "think_steps": 250}},
+        "cold_start.think_steps",
+        "no answer is ever shown",
+    ),
     "CPUs of a cluster": ({"ray": {"address": "auto", "num_cpus": 2}}, "ray.num_cpus", "its own"),
 }
 
@@ -139,6 +150,9 @@ def test_found_once_and_alone(name: str) -> None:
         {"learner": {"warmup_steps": 10}, "grpo": {"steps": 2}},
         {"data": {"source": "a.jsonl", "num_prompts": None}, "model": TRAINED},
         {"grpo": {"clip_low": 0.2, "clip_high": 0.28}},
+        {"data": {"thinking": False}, "model": TRAINED},
+        {"cold_start": {"max_steps": 251, "think_steps": 250}},
+        {"cold_start": {"max_steps": 4, "think_steps": 250}, "model": TRAINED},
     ],
 )
 def test_what_can_be_run_is_let_through(sections: dict[str, Any]) -> None:

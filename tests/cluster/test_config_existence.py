@@ -29,6 +29,15 @@ def grounding(number: int = 0, video: str = "clip.mp4") -> VideoPrompt:
     )
 
 
+# As `save_pretrained` of the pinned transformers names them.
+SAVED_BESIDE_WEIGHTS = (
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
+
+
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
     (tmp_path / "clip.mp4").write_bytes(b"")
@@ -41,7 +50,8 @@ def checkpoint(tmp_path: Path) -> Path:
     folder = tmp_path / "policy"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"model_type": "qwen2_5_vl"}))
-    (folder / "model.safetensors").write_bytes(b"")
+    for name in ("model.safetensors", *SAVED_BESIDE_WEIGHTS):
+        (folder / name).write_bytes(b"")
     return folder
 
 
@@ -88,6 +98,31 @@ def test_a_checkpoint_without_its_parts(checkpoint: Path) -> None:
     assert "holds no config.json" in problems(model={"path": str(checkpoint)})[0]
 
 
+@pytest.mark.parametrize("name", SAVED_BESIDE_WEIGHTS)
+def test_a_checkpoint_of_weights_alone(checkpoint: Path, name: str) -> None:
+    """Found late it would be a traceback from inside vLLM, or a tokenizer that does not know its own tokens."""
+    (checkpoint / name).unlink()
+    (found,) = problems(model={"path": str(checkpoint)})
+    assert found.startswith("model.path: the folder holds no ")
+    assert name in found
+
+
+def test_a_checkpoint_with_the_file_names_of_the_hub(checkpoint: Path) -> None:
+    for ours, hubs in (
+        ("processor_config.json", "preprocessor_config.json"),
+        ("tokenizer.json", "vocab.json"),
+        ("chat_template.jinja", "chat_template.json"),
+    ):
+        (checkpoint / ours).rename(checkpoint / hubs)
+    assert problems(model={"path": str(checkpoint)}) == []
+
+
+def test_the_policy_that_the_demo_builds_is_a_whole_checkpoint(tmp_path: Path) -> None:
+    from learner.tiny_policy import build_tiny_policy
+
+    assert problems(model={"path": str(build_tiny_policy(tmp_path / "tiny"))}) == []
+
+
 def test_sequences_longer_than_the_model_is_made_for() -> None:
     (found,) = problems(rollout={"max_prompt_tokens": 4000})
     assert "4512 tokens together; the model's positions end at 4096" in found
@@ -111,6 +146,18 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
     assert f"{empty}:1: missing task" in found
 
 
+@pytest.mark.parametrize(
+    "line", ['{"duration": 1' + "0" * 400 + "}", "[" * 100_000, '{"options": null}', '{"box_frames": ["x"]}']
+)
+def test_a_line_that_breaks_a_reader_is_a_skipped_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.jsonl"
+    write_annotations(path, [grounding()])
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | json.loads(line)) if line.startswith("{") else line)
+    (found,) = problems(data={"source": str(path)})
+    assert "all 1 lines were skipped, the first: " in found
+
+
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe")
     assert "not UTF-8 text" in problems(data={"source": str(tmp_path / "a.jsonl")})[0]
@@ -129,6 +176,12 @@ def test_clips_that_are_elsewhere(dataset: Path) -> None:
         found
         == f"data.source: none of its first 3 clips is there; the first is {dataset.parent / 'lost-0.mp4'}"
     )
+
+
+def test_a_clip_whose_name_no_file_can_have(dataset: Path) -> None:
+    write_annotations(dataset, [grounding(0, "x" * 5000)])
+    (found,) = problems(data={"source": str(dataset), **ONLY_GROUNDING})
+    assert "none of its first 1 clips is there" in found
 
 
 def test_one_clip_that_is_there_is_enough(dataset: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from cluster.config_loading import load_config, to_yaml
 from cluster.errors import ConfigError
 
+ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[..., Path]
 
 
@@ -28,6 +29,13 @@ def message(path: Path, *overrides: str) -> str:
     with pytest.raises(ConfigError) as error:
         load_config(path, overrides)
     return str(error.value)
+
+
+def test_the_demo_allows_rollout_and_learner_no_more_than_rounding() -> None:
+    """Both compute in float32: a real disagreement may stay far below the default bound, which bfloat16 needs."""
+    config = load_config(ROOT / "configs" / "local.yaml")
+    assert config.model.dtype == "float32"
+    assert config.grpo.mismatch_bound <= 1.0001
 
 
 def test_values_of_every_kind(write: Write) -> None:

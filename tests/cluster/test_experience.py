@@ -9,7 +9,7 @@ import pytest
 
 from cluster.experience import Group, GroupProducer, admit
 from cluster.prompts import PromptStream
-from tests.cluster.fakes import FakeSystem, make_config, make_prompts
+from tests.cluster.fakes import FakeSystem, make_config, make_prompts, own_score
 
 SEED = 5
 STREAM = PromptStream(make_prompts(10), SEED)
@@ -144,10 +144,12 @@ def test_scores_belong_to_their_own_prompt() -> None:
     producer = make_producer(system)
     producer.fill(0)
     groups = producer.take(3).groups
+    own = [own_score(name) for name in order]
+    assert len(set(own)) == 3
     assert [[score.total for score in group.scores] for group in groups] == [
-        [0.0, 1.0, 2.0, 3.0],
-        [1.0, 1.0, 1.0, 1.0],
-        [0.0, 1.0, 2.0, 3.0],
+        [own[0], own[0] + 1, own[0] + 2, own[0] + 3],
+        [own[1]] * 4,
+        [own[2], own[2] + 1, own[2] + 2, own[2] + 3],
     ]
     assert [group.informative for group in groups] == [True, False, True]
 
@@ -161,7 +163,16 @@ def test_an_overlong_response_loses_reward() -> None:
     producer.fill(0)
     (group,) = producer.take(1).groups
     # Two tokens of at most three: half of the way into the buffer.
-    assert group.rewards == [score.total - 0.5 for score in group.scores] == [-0.5, 0.5]
+    assert group.rewards == [score.total - 0.5 for score in group.scores]
+
+
+def test_scores_belong_to_their_own_prompt_beside_one_that_was_passed_over() -> None:
+    order = in_stream(0, 4)
+    system = FakeSystem(broken={order[1]})
+    producer = make_producer(system)
+    producer.fill(0)
+    found = {group.rollout.prompt.id: group.scores[0].total for group in producer.take(3).groups}
+    assert found == {name: own_score(name) for name in (order[0], order[2], order[3])}
 
 
 def test_a_row_has_the_advantage_of_its_own_response() -> None:

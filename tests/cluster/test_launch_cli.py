@@ -108,6 +108,14 @@ def test_a_dry_run_warns_of_what_is_not_there(launch: Launch) -> None:
     assert "data.source" in done.stdout
 
 
+def test_a_dry_run_of_an_annotation_file_that_breaks_a_reader(launch: Launch, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("[" * 100_000)
+    done = launch("--config", LOCAL, "--dry-run", "model.path=owner/name", f"data.source={path}")
+    assert done.exit_code == 0, done.exception
+    assert "all 1 lines were skipped" in done.stdout
+
+
 def test_a_dry_run_of_a_wrong_config(launch: Launch) -> None:
     done = launch("--config", LOCAL, "--dry-run", "rollout.group_szie=4")
     assert done.exit_code == 2

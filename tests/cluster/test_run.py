@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import yaml
 
 from cluster import run as module
 from cluster.config import RunConfig
-from cluster.errors import RunFailure
+from cluster.config_fields import all_fields, sections
+from cluster.config_loading import load_config
+from cluster.errors import ConfigError, RunFailure
 from cluster.eval_records import eval_path
 from cluster.prompts import PromptSet
+from cluster.stored_config import FREE_FIELDS, FREE_SECTIONS
 from cluster.training_loop import Frontier
 from data.failures import ActorFailure
 from data.schema import Task
@@ -28,6 +32,7 @@ class Recorded:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, config: RunConfig, checkpoint: Frontier) -> None:
         self.config = config
         self.events: list[str] = []
+        self.models: list[Path] = []
         self.system = FakeSystem()
         self.system.events = self.events
         self.started_from: Frontier | None = None
@@ -48,6 +53,7 @@ class Recorded:
         return self.events
 
     def _start(self, config: RunConfig, progress: Any, files: Any, model_path: Path) -> FakeSystem:
+        self.models.append(model_path)
         self.events.append(f"workers on {Path(model_path).name}")
         return self.system
 
@@ -143,6 +149,18 @@ def test_the_actors_are_ended_whatever_happens(monkeypatch: pytest.MonkeyPatch, 
     assert recorded.events[-1] == "shutdown"
 
 
+def test_actors_are_given_absolute_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An actor's working folder may be another copy of the project, on another machine."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "policy").mkdir()
+    assert module._initial_policy(make_config(model={"path": "policy"})) == tmp_path / "policy"
+    assert module._initial_policy(make_config(model={"path": "owner/name"})) == "owner/name"
+    (tmp_path / "runs" / "run" / "cold_start_policy").mkdir(parents=True)
+    recorded = Recorded(monkeypatch, make_config(), Frontier())
+    recorded.stages(Frontier(step=1))
+    assert recorded.models == [tmp_path / "runs" / "run" / "cold_start_policy"]
+
+
 def test_a_new_run_keeps_the_folder_of_an_earlier_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +189,70 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
         module._claim(config, resume=True)
     module._claim(config, resume=False)
     assert module._claim(config, resume=True) == Frontier()
+
+
+def test_a_resumed_run_may_not_become_another(tmp_path: Path) -> None:
+    began = make_config(tmp_path / "run", rollout={"group_size": 4}, data={"tasks": {Task.TRACKING: 1.0}})
+    module._claim(began, resume=False)
+    changed = make_config(
+        tmp_path / "run",
+        rollout={"group_size": 8},
+        data={"tasks": {Task.TRACKING: 2.0}},
+        learner={"num_workers": 2, "learning_rate": 1e-3},
+        evaluation={"max_response_tokens": 9},
+        grpo={"steps": 9},
+    )
+    with pytest.raises(ConfigError) as error:
+        module._claim(changed, resume=True)
+    assert [line for line in str(error.value).splitlines() if line.startswith("  - ")] == [
+        '  - data.tasks: {"tracking": 1.0} -> {"tracking": 2.0}',
+        "  - rollout.group_size: 4 -> 8",
+        "  - learner.num_workers: 1 -> 2",
+        "  - learner.learning_rate: 1e-06 -> 0.001",
+        "  - evaluation.max_response_tokens: null -> 9",
+    ]
+    assert load_config(began.run_dir / "config.yaml") == began
+
+
+def test_a_resumed_run_may_go_further_and_elsewhere(tmp_path: Path) -> None:
+    module._claim(make_config(tmp_path / "run"), resume=False)
+    (tmp_path / "run").rename(tmp_path / "moved")
+    changed = make_config(
+        tmp_path / "moved",
+        rollout={"num_workers": 3, "request_timeout_s": 5.0, "gpus_per_worker": 1.0},
+        learner={"micro_batch_tokens": 8000, "step_timeout_s": 5.0},
+        grpo={"steps": 9, "mismatch_bound": 1.2},
+        checkpoint={"every_steps": 3},
+        sync={"backend": "gloo"},
+    )
+    assert module._claim(changed, resume=True) == Frontier()
+    assert load_config(changed.run_dir / "config.yaml") == changed
+
+
+def test_what_a_resumed_run_may_change_are_fields() -> None:
+    names = {f"{section}.{name}" for section, its in FREE_FIELDS.items() for name in its}
+    assert names <= set(all_fields())
+    assert set(sections()) >= FREE_SECTIONS
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_folder_that_cannot_be_written_is_named_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
+) -> None:
+    config = make_config(tmp_path / "runs" / "run")
+    if resume:
+        module._claim(config, resume=False)
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    # Root may write anywhere, and tests may be root.
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(ConfigError, match="Permission denied") as error:
+        module._claim(config, resume)
+    assert f"folder {config.run_dir} cannot be made or written" in str(error.value)
+    assert "give another folder: run.output_dir=" in str(error.value)
 
 
 def test_the_constant_answers_are_in_percent_and_by_task() -> None:

@@ -144,6 +144,7 @@ def test_a_job_streams_its_log_and_shows_its_metrics(cluster: Cluster, tmp_path:
         f"run.output_dir={tmp_path}",
         "data.num_prompts=16",
         "cold_start.max_steps=4",
+        "cold_start.think_steps=0",
         "cold_start.check_every=4",
         "cold_start.probe_prompts=4",
         "cold_start.batch_size=4",

@@ -1,0 +1,70 @@
+"""The configuration that a run's folder keeps, and what of it may change when the run is resumed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from cluster.config import RunConfig
+from cluster.config_fields import all_fields, shown
+from cluster.config_loading import load_config, to_yaml
+from cluster.errors import ConfigError
+
+CONFIG_FILE = "config.yaml"
+
+# Where, how fast and how long a run goes. Everything else decides what is trained or evaluated, and so does every
+# field that is not named here yet. The learner's ranks and ZeRO stage lay out its checkpoints.
+FREE_SECTIONS = {"sync", "checkpoint", "logging", "ray"}
+FREE_FIELDS = {
+    "run": {"name", "output_dir"},
+    "data": {"num_loaders", "cpus_per_loader", "decode_timeout_s", "cache_gib", "prefetch"},
+    "rollout": {
+        *("num_workers", "tensor_parallel_size", "gpus_per_worker", "cpus_per_worker", "threads_per_worker"),
+        *("max_concurrent", "gpu_memory_utilization", "kv_cache_gib", "start_timeout_s", "request_timeout_s"),
+    },
+    "reward": {"num_workers", "cpus_per_worker", "timeout_s"},
+    "learner": {
+        *("gpus_per_worker", "cpus_per_worker", "threads_per_worker", "start_timeout_s", "step_timeout_s"),
+        *("micro_batch_tokens", "gradient_checkpointing"),
+    },
+    "grpo": {"steps", "mismatch_bound"},
+}
+
+
+def write_config(config: RunConfig) -> None:
+    """Write `config.yaml` into the run's folder, in one rename.
+
+    Raises:
+        OSError: the folder is not there or cannot be written.
+    """
+    path = config.run_dir / CONFIG_FILE
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(to_yaml(config), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def check_resumable(config: RunConfig) -> None:
+    """Refuse to go on with a run under a configuration that would make it another one.
+
+    Raises:
+        ConfigError: fields differ that change what is trained or evaluated, all of them listed; or the stored
+            configuration cannot be read.
+    """
+    path = config.run_dir / CONFIG_FILE
+    changes = [f"  - {change}" for change in _changes(load_config(path), config)]
+    if changes:
+        first = f"{config.run_dir} was begun with another configuration. These decide what is trained or evaluated:"
+        last = f"Resume with the values in {path}, or start a new run without --resume."
+        raise ConfigError("\n".join([first, *changes, last]))
+
+
+def _changes(stored: RunConfig, config: RunConfig) -> Iterator[str]:
+    """`grpo.kl_coef: 0.0 -> 0.04` for every field that must stay as it was and did not."""
+    old, new = stored.model_dump(mode="json"), config.model_dump(mode="json")
+    for key in all_fields():
+        section, name = key.split(".")
+        if section in FREE_SECTIONS or name in FREE_FIELDS.get(section, ()):
+            continue
+        before, after = old[section][name], new[section][name]
+        if before != after:
+            yield f"{key}: {shown(before)} -> {shown(after)}"
