@@ -96,9 +96,15 @@ def _key_names(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]
     return list(definitions[reference.rsplit("/", 1)[-1]]["enum"]) if reference else []
 
 
+# What other trainers call these fields.
+ABBREVIATIONS = {"lr": "learning_rate", "wd": "weight_decay"}
+
+
 def nearest(key: str) -> str | None:
     """The valid key a wrong one most likely meant: in its own section, else by field name, else anywhere."""
     section, _, field = key.rpartition(".")
+    field = ABBREVIATIONS.get(field, field)
+    key = f"{section}.{field}" if section else field
     keys = list(all_fields())
     if section in all_fields():
         return _closest(key, [f"{section}.{name}" for name in all_fields()[section].names])

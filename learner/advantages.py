@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Advantages = Literal["group_normalised", "group_centred", "leave_one_out", "batch_normalised"]
+from learner.recipes import Advantages
 
 
 def compute_advantages(rewards: Tensor, kind: Advantages, eps: float = 1e-4) -> Tensor:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from learner.advantages import Advantages
-
+Advantages = Literal["group_normalised", "group_centred", "leave_one_out", "batch_normalised"]
 Surrogate = Literal["token", "sequence_mean", "sequence_sum", "weighted"]
 Aggregation = Literal["token", "sequence", "constant"]
 KlEstimator = Literal["k1", "k2", "k3"]
