@@ -6,25 +6,35 @@ every clip in time as if its grids were a second apart. The learner would not, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 SPACING = "second_per_grid_ts"
 
 
 def keep_spacing() -> None:
-    """Add the field to vLLM's parser of Qwen2-VL embeddings, in this process. May be called any number of times."""
+    """Add the field to vLLM's parser of video embeddings, in this process. May be called any number of times."""
     from vllm.model_executor.models import qwen2_vl
     from vllm.multimodal.inputs import MultiModalFieldConfig
+    from vllm.multimodal.parse import DictEmbeddingItems
 
-    original: Callable[[int], Callable[[Mapping[str, Any]], Any]] = qwen2_vl._create_qwen2vl_field_factory
+    parser = qwen2_vl.Qwen2VLMultiModalDataParser
+    original = parser._parse_video_data
     if getattr(original, "keeps_spacing", False):
         return
 
-    def with_spacing(spatial_merge_size: int) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        fields = original(spatial_merge_size)
+    def parse(self: Any, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return original(self, data)
+        required, optional = self.embedding_field_sets("video")
+        fields = qwen2_vl._create_qwen2vl_field_factory(self._spatial_merge_size)
         spacing = MultiModalFieldConfig.batched("video", keep_on_cpu=True)
-        return lambda inputs: fields(inputs) | {SPACING: spacing}
+        return DictEmbeddingItems(
+            data,
+            modality="video",
+            required_fields=required,
+            optional_fields=optional,
+            fields_factory=lambda inputs: {**fields(inputs), SPACING: spacing},
+        )
 
-    with_spacing.keeps_spacing = True  # type: ignore[attr-defined]
-    qwen2_vl._create_qwen2vl_field_factory = with_spacing
+    parse.keeps_spacing = True  # type: ignore[attr-defined]
+    parser._parse_video_data = parse

@@ -36,7 +36,13 @@ class Obedient:
         os._exit(1)
 
     async def generate(
-        self, prompt: VideoPrompt, text: str, clip: Any, sampling: SamplingSettings, turn: Turn | None
+        self,
+        prompt: VideoPrompt,
+        text: str,
+        clip: Any,
+        sampling: SamplingSettings,
+        turn: Turn | None,
+        tower_digest: str,
     ) -> Rollout:
         if text == "die":
             await self.die()
