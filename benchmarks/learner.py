@@ -14,13 +14,19 @@ Steps alternate, so that other work on the machine meets all alike. Peak memory 
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:
+    # Run as a file: its own folder, which has a `learner` of its own, gives way to the repository's root.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Annotated, Any
 
 import psutil

@@ -7,6 +7,13 @@ entropies on both sides, from given responses. TRL is in the `dev` extra.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+if not __package__:
+    # Run as a file: its own folder, which has a `learner` of its own, gives way to the repository's root.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
 import json
 import statistics
 import tempfile
