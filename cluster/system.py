@@ -266,8 +266,8 @@ def learner_settings(
     config: RunConfig, total_steps: int, learning_rate: float, kl_coef: float
 ) -> LearnerSettings:
     """The learner's settings for one stage of a run."""
-    section, grpo, recipe = config.learner, config.grpo, config.recipe
-    return LearnerSettings(
+    section, grpo = config.learner, config.grpo
+    settings = LearnerSettings(
         zero_stage=section.zero_stage,
         dtype=config.model.dtype,
         learning_rate=learning_rate,
@@ -286,11 +286,6 @@ def learner_settings(
         feature_cache=str(config.feature_cache),
         feature_cache_bytes=int(section.feature_cache_gib * GIB),
         kl_coef=kl_coef,
-        surrogate=recipe.surrogate,
-        aggregation=recipe.aggregation,
-        clip_low=recipe.clip_low,
-        clip_high=recipe.clip_high,
-        kl_estimator=recipe.kl,
         longest_response=config.rollout.max_response_tokens,
         importance_correction=grpo.importance_correction,
         importance_cap=grpo.importance_cap,
@@ -299,3 +294,4 @@ def learner_settings(
         cpu_threads=threads(section),
         timeout=section.step_timeout_s,
     )
+    return settings.pursuing(config.recipe)

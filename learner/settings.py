@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from learner.recipes import Aggregation, Correction, KlEstimator, Surrogate
+from learner.recipes import Aggregation, Correction, KlEstimator, Recipe, Surrogate
 
 Objective = Literal["grpo", "sft"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -71,3 +71,14 @@ class LearnerSettings:
     seed: int = 0
     cpu_threads: int = 0
     timeout: float = 600.0
+
+    def pursuing(self, recipe: Recipe) -> LearnerSettings:
+        """The same settings with an objective's loss; its advantages are computed before the learner."""
+        return replace(
+            self,
+            surrogate=recipe.surrogate,
+            aggregation=recipe.aggregation,
+            clip_low=recipe.clip_low,
+            clip_high=recipe.clip_high,
+            kl_estimator=recipe.kl,
+        )

@@ -38,17 +38,8 @@ batches = st.lists(groups, min_size=1, max_size=3)
 
 
 def settings_of(name: str) -> LearnerSettings:
-    recipe = RECIPES[name]
-    return LearnerSettings(
-        surrogate=recipe.surrogate,
-        aggregation=recipe.aggregation,
-        clip_low=recipe.clip_low,
-        clip_high=recipe.clip_high,
-        kl_estimator=recipe.kl,
-        kl_coef=0.1,
-        longest_response=9,
-        importance_cap=1e6,
-    )
+    plain = LearnerSettings(kl_coef=0.1, longest_response=9, importance_cap=1e6)
+    return plain.pursuing(RECIPES[name])
 
 
 def make_samples(batch: Sequence[tuple[tuple[int, int, int], list[int]]], seed: int) -> list[TrainSample]:

@@ -94,16 +94,8 @@ def our_loss(
     advantages: Tensor,
     beta: float,
 ) -> Tensor:
-    recipe = RECIPES[name]
-    config = LearnerSettings(
-        surrogate=recipe.surrogate,
-        aggregation=recipe.aggregation,
-        clip_low=recipe.clip_low,
-        clip_high=recipe.clip_high,
-        longest_response=LONGEST,
-        importance_correction="none",
-        kl_coef=beta,
-    )
+    plain = LearnerSettings(longest_response=LONGEST, importance_correction="none", kl_coef=beta)
+    config = plain.pursuing(RECIPES[name])
     lengths = mask.sum(1)
     batch: Any = SimpleNamespace(
         lengths=lengths,

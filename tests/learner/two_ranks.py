@@ -128,16 +128,8 @@ def gradients(rank: int, port: int, folder: Path, stage: int, target: Path) -> N
 
 def objective_settings(name: str) -> LearnerSettings:
     """An objective in its paper's version, through several micro-batches."""
-    recipe = RECIPES[name]
-    return LearnerSettings(
-        surrogate=recipe.surrogate,
-        aggregation=recipe.aggregation,
-        clip_low=recipe.clip_low,
-        clip_high=recipe.clip_high,
-        longest_response=9,
-        importance_cap=1e6,
-        micro_batch_tokens=40,
-    )
+    plain = LearnerSettings(longest_response=9, importance_cap=1e6, micro_batch_tokens=40)
+    return plain.pursuing(RECIPES[name])
 
 
 def one_rank_without_a_clip(rank: int, port: int, folder: Path) -> None:
