@@ -61,7 +61,8 @@ def make_samples(batch: Sequence[tuple[tuple[int, int, int], list[int]]], seed: 
 def loss_of(
     scores: TokenScores, rows: Sequence[Row], every: Sequence[Row], config: LearnerSettings
 ) -> Tensor:
-    reference = torch.cat([torch.tensor(row.rollout_logprobs) for row in rows]) - 0.1
+    # A KL penalty between policies all but equal has a gradient of rounding errors; GSPO often clips all the rest.
+    reference = torch.cat([torch.tensor(row.rollout_logprobs) for row in rows]) - 0.7
     tokens = sum(len(row.response) for row in every)
     batch = lay_out([[row] for row in rows], CPU)
     return micro_batch_loss(batch, scores, reference, "grpo", config, tokens, len(every))[0]
@@ -99,7 +100,8 @@ def test_loss_and_gradients(
         loss.backward()
         total += float(loss.detach())
 
-    assert total == pytest.approx(float(wanted), rel=RELATIVE_ERROR, abs=1e-6)
+    # Advantages of both signs: the loss is what is left of terms of order 1.
+    assert total == pytest.approx(float(wanted.detach()), rel=RELATIVE_ERROR, abs=RELATIVE_ERROR)
     theirs = dict(plain.named_parameters())
     whole = torch.stack([p.grad.norm() for p in theirs.values() if p.grad is not None]).norm()
     for parameter_name, parameter in scorer.policy.named_parameters():
