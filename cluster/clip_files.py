@@ -20,8 +20,6 @@ from data.synthetic import Scene
 CLIPS_PER_CALL = 16
 # Longest wait for clips that are asked for, seconds; a call renders its few in under a second.
 RENDER_TIMEOUT_S = 300.0
-# Below that of Ray's workers (15): what trains or samples meanwhile should not wait for clips needed later.
-NICENESS = 19
 
 
 class ClipFiles:
@@ -99,6 +97,9 @@ class ClipFiles:
 
 def _step_back() -> None:
     """What a rendering process does first."""
-    os.nice(NICENESS)
+    if hasattr(os, "SCHED_IDLE"):
+        # On cores that nothing else wants: a learner whose threads wait for one another must not wait for clips that
+        # are needed later. Linux only.
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     # Ctrl-C reaches every process of the terminal; the run's own ends these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -18,6 +18,7 @@ from cluster.clips import take_usable
 from cluster.config import RunConfig
 from cluster.eval_records import EvalSample
 from cluster.evaluation import Question, ask
+from cluster.frontier import COLD_START_POLICY
 from cluster.metrics import PerStage, Stage, StepRecord, TaskRewards
 from cluster.progress import Progress
 from cluster.prompts import PromptSet, PromptStream
@@ -29,8 +30,6 @@ from data.records import TrainSample
 from data.schema import VideoPrompt
 from data.synthetic import Scene
 from learner.report import StepReport
-
-COLD_START_POLICY = "cold_start_policy"
 
 
 def cold_start(
@@ -47,12 +46,13 @@ def cold_start(
     carries nothing over.
     """
     section = config.cold_start
-    learner = system.start_learner(
+    system.begin_learner(
         model_path, learner_settings(config, section.max_steps, section.learning_rate, kl_coef=0.0)
     )
-    progress.stage("cold start", total=section.max_steps)
     batches = DemonstrationBatches(config, system, prompts)
     probe = probe_prompts(prompts.train, section.probe_prompts, config.run.seed)
+    learner = system.learner
+    progress.stage("cold start", total=section.max_steps)
     for step in range(1, section.max_steps + 1):
         began = time.monotonic()
         answers = step - section.think_steps
@@ -70,6 +70,9 @@ def cold_start(
             break
     else:
         _say_unfinished(config, progress)
+    if look is None:
+        # The workers go on with the policy that this returns.
+        system.sync(step)
     folder = (config.run_dir / COLD_START_POLICY).absolute()
     learner.export_hf(str(folder))
     return folder

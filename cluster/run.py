@@ -1,33 +1,32 @@
-"""One run from start to end: prompts, actors, cold start, evaluation, GRPO, evaluation, results and report."""
+"""One run from start to end: its folder, its prompts, Ray, the stages, the report."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from cluster import training_loop
-from cluster.actor_watch import ActorWatch
 from cluster.clip_files import ClipFiles
-from cluster.cold_start import COLD_START_POLICY, cold_start
-from cluster.config import TINY, RunConfig
+from cluster.config import RunConfig
 from cluster.errors import ConfigError, RunFailure
-from cluster.eval_records import eval_path, read_eval_samples
-from cluster.evaluation import evaluate
+from cluster.frontier import COLD_START_POLICY, Frontier, last_frontier
 from cluster.metric_sinks import RayMetricsSink, Sink, WandbSink
 from cluster.metrics import Stage
 from cluster.progress import Progress, make_progress
-from cluster.prompts import PromptSet, contract_of, prepare_prompts
+from cluster.prompts import prepare_prompts
 from cluster.ray_session import ray_session
 from cluster.report import write_report
 from cluster.result_tables import rich_table
-from cluster.results import RESULTS_FILE, compute_results, read_results, write_results
+from cluster.results import RESULTS_FILE, read_results
 from cluster.run_facts import (
     RunFacts,
     command_line,
@@ -38,13 +37,9 @@ from cluster.run_facts import (
 )
 from cluster.run_log import RunLog
 from cluster.stored_config import CONFIG_FILE, check_resumable, write_config
-from cluster.system import System, learner_settings
-from cluster.training_loop import Frontier
 from data.schema import VideoPrompt
 from rewards import constant_baseline
 
-TINY_POLICY = "tiny_policy"
-POLICY = "policy"
 PERCENT = 100.0
 
 
@@ -64,63 +59,24 @@ def run(config: RunConfig, resume: bool = False) -> None:
         files = stack.enter_context(ClipFiles(progress.waiting))
         prompts = prepare_prompts(config, progress, files)
         progress.constants(_constants(prompts.held_out, config))
+        imported = _import_ahead("cluster.stages")
         with progress.waiting("starting Ray"):
             stack.enter_context(ray_session(config))
+            stages = imported.result()
         log = stack.enter_context(_run_log(config, frontier, progress))
         try:
-            _stages(config, stack, files, prompts, log, progress, frontier)
+            stages.carry_out(config, stack, files, prompts, log, progress, frontier)
         finally:
             _write_facts(config, started, time.monotonic() - began, progress)
     _show_outcome(config)
 
 
-def _stages(
-    config: RunConfig,
-    stack: ExitStack,
-    files: ClipFiles,
-    prompts: PromptSet,
-    log: RunLog,
-    progress: Progress,
-    frontier: Frontier | None,
-) -> None:
-    """Cold start, evaluation, GRPO, evaluation; what a resumed run has behind it is not done again."""
-    # Absolute, like every path that actors are given: their working folder may be another one.
-    warm_policy = (config.run_dir / COLD_START_POLICY).absolute()
-    model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
-    system = System(config, progress, files, model_path)
-    stack.callback(system.shutdown)
-    watch = stack.enter_context(ActorWatch(system.actors))
-    stack.enter_context(_as_failure(watch))
-    if config.has_cold_start and model_path != warm_policy:
-        model_path = cold_start(config, system, prompts, log, progress, model_path)
-    if config.run.algorithm == "sft":
-        # The last look may lie steps behind, or never have come.
-        system.sync(system.version + 1)
-        evaluate(config, system, prompts.held_out, "cold_start", progress)
-        return
-    updates = config.grpo.steps * config.grpo.updates_per_step
-    settings = learner_settings(config, updates, config.learner.learning_rate, config.grpo.kl_coef)
-    system.start_learner(model_path, settings)
-    frontier = training_loop.load(config, system, progress) if frontier else Frontier(version=system.version)
-    system.version = frontier.version
-    system.connect()
-    if not eval_path(config.run_dir, "cold_start").exists():
-        evaluate(config, system, prompts.held_out, "cold_start", progress)
-    training_loop.train(config, system, prompts, log, progress, frontier)
-    evaluate(config, system, prompts.held_out, "grpo", progress)
-    system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
-    _write_results(config)
-
-
-@contextmanager
-def _as_failure(watch: ActorWatch) -> Iterator[None]:
-    """Tell an interruption by the watch from one by the user."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if watch.failure is None:
-            raise
-        raise watch.failure from None
+def _import_ahead(name: str) -> Future[Any]:
+    """Import a module in the background: torch takes as many seconds as Ray takes to start."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="import")
+    imported = pool.submit(importlib.import_module, name)
+    pool.shutdown(wait=False)
+    return imported
 
 
 def _claim(config: RunConfig, resume: bool) -> Frontier | None:
@@ -146,7 +102,7 @@ def _claim(config: RunConfig, resume: bool) -> Frontier | None:
             f"The run's folder {folder.absolute()} cannot be made or written: {error}. Let this user (id "
             f"{os.getuid()}) write there, or give another folder: run.output_dir=/some/where"
         ) from error
-    return training_loop.last_frontier(config) if resume else None
+    return last_frontier(config) if resume else None
 
 
 def _take_up(config: RunConfig) -> None:
@@ -162,17 +118,6 @@ def _set_aside(folder: Path) -> None:
     number = next(n for n in count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
     folder.rename(folder.with_name(f"{folder.name}.{number}"))
     print(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}", flush=True)
-
-
-def _initial_policy(config: RunConfig) -> Path | str:
-    """The policy that the run starts from: a Hub id, or the absolute path of a folder; built if it is the tiny one."""
-    if config.model.path != TINY:
-        folder = Path(config.model.path)
-        return folder.absolute() if folder.is_dir() else config.model.path
-    from learner.tiny_policy import build_tiny_policy
-
-    # The same weights for every run, as those of a published checkpoint are; `run.seed` seeds what a run does.
-    return build_tiny_policy((config.run_dir / TINY_POLICY).absolute(), contract=contract_of(config))
 
 
 def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:
@@ -211,11 +156,6 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
         log.close()
 
 
-def _write_results(config: RunConfig) -> None:
-    before, after = (read_eval_samples(config.run_dir, stage) for stage in ("cold_start", "grpo"))
-    write_results(config.run_dir, compute_results(before, after, config.reward.mode))
-
-
 def _write_facts(config: RunConfig, started: datetime, seconds: float, progress: Progress) -> None:
     earlier = read_facts(config.run_dir)
     facts = RunFacts(
@@ -223,7 +163,7 @@ def _write_facts(config: RunConfig, started: datetime, seconds: float, progress:
         algorithm=config.run.algorithm,
         model=config.model.path,
         seed=config.run.seed,
-        steps=training_loop.last_frontier(config).step,
+        steps=last_frontier(config).step,
         started=earlier.started if earlier else started.isoformat(timespec="seconds"),
         seconds=seconds + (earlier.seconds if earlier else 0.0),
         command=command_line(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,9 +108,11 @@ class System:
         self._config, self._progress = config, progress
         self._contract = contract_of(config)
         self._learner: LearnerGroup | None = None
+        self._learner_starting: Future[None] = Future()
         self._loaders: dict[str, Any] = {}
         self._fleet: RolloutFleet | None = None
-        self._starter = ThreadPoolExecutor(1, thread_name_prefix="rollout-start")
+        # One thread for the rollout workers' start, one for the learner's.
+        self._starter = ThreadPoolExecutor(2, thread_name_prefix="start")
         self._starting: Future[RolloutFleet] = self._starter.submit(
             RolloutFleet.start, self._engine_settings(model_path), self._fleet_settings(), version
         )
@@ -131,9 +133,14 @@ class System:
 
     @property
     def learner(self) -> LearnerGroup:
-        """The learner ranks."""
+        """The learner ranks; waits for their start."""
         if self._learner is None:
-            raise RuntimeError("no learner: start_learner() comes first")
+            raise RuntimeError("no learner: begin_learner() comes first")
+        if not self._learner_starting.done():
+            count = self._config.learner.num_workers
+            with self._progress.waiting(f"starting {count} learner rank{'s'[: count > 1]} (DeepSpeed)"):
+                wait([self._learner_starting])
+        self._learner_starting.result()
         return self._learner
 
     def actors(self) -> dict[str, Any]:
@@ -150,8 +157,8 @@ class System:
         learner = self._learner.actors if self._learner else {}
         return {**self._loaders, **self.rewards.actors, **fleet, **learner}
 
-    def start_learner(self, model_path: Path | str, settings: LearnerSettings) -> LearnerGroup:
-        """Start learner ranks on a model, in place of those there may be."""
+    def begin_learner(self, model_path: Path | str, settings: LearnerSettings) -> None:
+        """Start learner ranks on a model in the background, in place of those there may be."""
         former, self._learner = self._learner, None
         if former is not None:
             former.stop()
@@ -167,10 +174,7 @@ class System:
             self._config.sync.timeout_s + GRACE_SECONDS,
         )
         self._learner = learner
-        count = section.num_workers
-        with self._progress.waiting(f"starting {count} learner rank{'s'[: count > 1]} (DeepSpeed)"):
-            learner.start(section.start_timeout_s)
-        return learner
+        self._learner_starting = self._starter.submit(learner.start, section.start_timeout_s)
 
     def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
         """Submit groups to the rollout workers; does not wait for them.

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
 from cluster.evaluation import evaluate
 from cluster.experience import Group, GroupProducer, Taken, admit
+from cluster.frontier import CHECKPOINTS, Frontier
 from cluster.progress import Progress
 from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
 from cluster.step_records import sample_records, step_record
 from cluster.system import System
-from learner.checkpoint import newest_complete, read_client_state
 from learner.report import StepReport, follow
-
-CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True)
-class Frontier:
-    """Where training stands: what a checkpoint stores beside the learner's state.
-
-    Attributes:
-        step: Optimizer steps of GRPO taken.
-        position: Position in the prompt stream.
-        version: Weight version of the learner.
-    """
-
-    step: int = 0
-    position: int = 0
-    version: int = 0
 
 
 def train(
@@ -131,9 +113,3 @@ def load(config: RunConfig, system: System, progress: Progress) -> Frontier:
     for problem in problems:
         progress.warn(problem)
     return Frontier(**state) if state else Frontier(version=system.version)
-
-
-def last_frontier(config: RunConfig) -> Frontier:
-    """Where the newest complete checkpoint of a run stands, read without a learner."""
-    newest, _ = newest_complete(config.run_dir / CHECKPOINTS)
-    return Frontier(**read_client_state(newest)) if newest else Frontier()

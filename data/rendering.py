@@ -16,7 +16,7 @@ from PIL import Image
 from data.synthetic import COLOURS, Scene, Shape
 
 # Raised when the pixels of a seed change, so that files of an older look are not reused.
-RENDERING_VERSION = 2
+RENDERING_VERSION = 3
 FOOTAGE_FILES = ("bigbuckbunny.mp4", "bikes.mp4")
 FOOTAGE_FRAMES = 48
 FOOTAGE_SHARE = 3  # one clip in this many has footage behind the shapes

@@ -22,7 +22,7 @@ DIRECTIONS = {"left": (-1.0, 0.0), "right": (1.0, 0.0), "up": (0.0, -1.0), "down
 HELD_OUT_SEED_START = 1_000_000_000
 # Width and height in pixels, and native frames per second, of the files.
 FRAME_SIZES = (*((112, 112),) * 6, (112, 56), (56, 112))
-FRAME_RATES = (8, 10, 12)
+FRAME_RATES = (4, 6, 8)
 DURATIONS = (8, 8, 8, 6)
 # Share of the clips with something else to see, by task; a question about colour always has that.
 GROUNDING_DISTRACTORS = 0.3

@@ -214,6 +214,16 @@ def pip_failure(tail: str) -> SetUpFailed:
     return SetUpFailed(f"pip failed: {' '.join(lines[-3:])[:400]}", f"read the end of {LOG}")
 
 
+def compile_packages() -> None:
+    """Compile every package once, on all cores; pip does it on one, and some shells forbid it to later imports.
+
+    A run starts a dozen processes, and each would spend half a minute on compiling torch, transformers and vLLM. What
+    some packages ship for other Pythons does not compile, and nobody imports it.
+    """
+    command = [str(PYTHON), "-m", "compileall", "-qq", "-j", "0", str(VENV / "lib")]
+    run_step(command, LOG, ROOT, {})
+
+
 def mend(extra: str) -> None:
     """Try the imports that break beside a CPU-only PyTorch; mend what is broken."""
     options = ["--no-check"] if extra == "gpu" else []
@@ -239,6 +249,7 @@ def prepare(extra: str, asked_python: str | None) -> None:
         say(f"2/3: installing the pinned packages (a few minutes; log: {LOG})")
         STAMP.write_text(f"{extra} unfinished")
         install_packages(extra)
+        compile_packages()
     with naming("trying the imports"):
         say("3/3: trying the imports, mending only what is broken")
         mend(extra)

@@ -166,9 +166,8 @@ class FakeSystem:
     def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
         return self.fleet.submit(requests, together)
 
-    def start_learner(self, model_path: Any, settings: Any) -> FakeLearner:
+    def begin_learner(self, model_path: Any, settings: Any) -> None:
         self.events.append(f"learner on {Path(model_path).name}")
-        return self.learner
 
     def connect(self) -> float:
         self.connected = True

@@ -125,6 +125,13 @@ def test_without_enough_of_them_it_ends_with_a_warning(
     assert "cold_start.max_steps = 6" in warning
 
 
+def test_the_workers_go_on_with_the_policy_that_is_returned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, _, _, _ = run_stage(tmp_path / "run", monkeypatch, [0.1, 0.2], max_steps=5)
+    assert system.events == ["learner on tiny", "connect 2", "sync 4", "sync 5"]
+
+
 def test_without_a_target_it_goes_on_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, records, progress, _ = run_stage(tmp_path / "run", monkeypatch, [1.0, 1.0, 1.0], parse_target=None)
     assert len(records) == 6

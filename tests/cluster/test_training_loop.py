@@ -11,11 +11,12 @@ import pytest
 
 from cluster import training_loop
 from cluster.errors import RunFailure
+from cluster.frontier import Frontier, last_frontier
 from cluster.json_lines import read_records
 from cluster.metrics import SampleRecord, StepRecord
 from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
-from cluster.training_loop import Frontier, check_mismatch, last_frontier, learn, train
+from cluster.training_loop import check_mismatch, learn, train
 from learner.checkpoint import seal, unfinished_name
 from learner.report import StepReport, StepSums
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts
