@@ -121,10 +121,10 @@ class RolloutWorker:
             audit: Digest every parameter that arrives, for `weight_checksums`.
         """
         await self._started.pause_generation(mode="keep", clear_cache=True)
-        await self._started.start_weight_update()
         self._auditing = audit
         if audit:
             await self._started.collective_rpc("start_weight_audit")
+        await self._started.start_weight_update()
 
     async def update_weights(self, update_info: dict[str, Any]) -> None:
         """Receive one update; returns when the model has loaded it."""
@@ -134,9 +134,9 @@ class RolloutWorker:
 
     async def finish_weight_update(self, version: int) -> None:
         """Put the received weights into service as `version` and go on sampling."""
-        await self._started.finish_weight_update()
         if self._auditing:
             self._checksums = (await self._started.collective_rpc("finish_weight_audit"))[0]
+        await self._started.finish_weight_update()
         await self._set_version(version)
         await self._started.resume_generation()
 

@@ -1,4 +1,4 @@
-"""Digests of the weights as they arrive, for comparison with the learner's.
+"""Whether all weights arrived, and their digests as they did, for comparison with the learner's.
 
 vLLM's own checksums are of its fused and, on the CPU, repacked parameters: they cannot be compared with a checkpoint.
 The sending side is `learner/weight_transport/audit.py`.
@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from actors.weight_transport.completeness import check_complete, tied_layers
 from data.transport import checksum
 
 
@@ -20,8 +21,9 @@ class WeightAudit:
     model_runner: Any
 
     def start_weight_audit(self) -> None:
-        """Digest every parameter that is loaded from now on."""
+        """Digest every parameter that is loaded from now on; to be called before the update begins."""
         model = self.model_runner.get_model()
+        self._tied = set(tied_layers(model))
         load = model.load_weights
         self._digests: dict[str, str] = {}
 
@@ -33,7 +35,19 @@ class WeightAudit:
         model.load_weights = lambda weights: load(digest(weights))
 
     def finish_weight_audit(self) -> dict[str, str]:
-        """Stop digesting; returns SHA-256 by parameter name."""
+        """Stop digesting; to be called before the update is put into service.
+
+        Equal digests on both sides do not show a parameter that the learner forgot altogether, and vLLM's own
+        transfer engines do not look for it.
+
+        Returns:
+            SHA-256 by parameter name.
+
+        Raises:
+            ValueError: a layer did not get all of its parameters.
+        """
+        model = self.model_runner.get_model()
         # The wrapper is an attribute of the instance that hides the class's method.
-        del self.model_runner.get_model().load_weights
+        del model.load_weights
+        check_complete(model, self._tied)
         return self._digests

@@ -21,11 +21,9 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
-from vllm.model_executor.layers.attention import is_deferred_attention_layer
-from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
-from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
 
+from actors.weight_transport.completeness import check_complete, tied_layers
 from data.transport import GLOO_BACKEND, Bucket, GlooHandshake, GlooUpdate, plan_buckets
 
 SENDER = 0
@@ -72,7 +70,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
     def start_weight_update(self) -> None:
         """Prepare every layer to take checkpoint weights."""
         # Found now, because preparing a layer gives it parameters of its own.
-        self._tied = _tied_layers(self.model)
+        self._tied = tied_layers(self.model)
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
@@ -100,9 +98,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         Raises:
             ValueError: a layer did not get all of its parameters; it would go on with old or undefined ones.
         """
-        incomplete = [name for name in _incomplete_layers(self.model) if name not in self._tied]
-        if incomplete:
-            raise ValueError(f"the learner did not send all parameters of: {', '.join(incomplete)}")
+        check_complete(self.model, self._tied)
         finalize_layerwise_reload(self.model, self.model_config)
         for layer in self._tied.values():
             # On the CPU a layer computes with a packed copy of its weight. Nothing was loaded into a tied output layer,
@@ -129,28 +125,3 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         except Exception as error:
             # vLLM's loaders raise anything from KeyError to AssertionError, mostly without the parameter's name.
             raise ValueError(f"the model refuses {loading}: {error!r}") from error
-
-
-def _tied_layers(model: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """Layers, by name, whose weight belongs to an earlier layer: the output layer where it is the input embedding."""
-    owners: set[int] = set()
-    tied: dict[str, torch.nn.Module] = {}
-    for name, layer in model.named_modules():
-        weight = layer._parameters.get("weight")
-        if weight is not None and id(weight) in owners:
-            tied[name] = layer
-        owners.add(id(weight))
-    return tied
-
-
-def _incomplete_layers(model: torch.nn.Module) -> Iterator[str]:
-    """Names of layers that still miss elements after everything was received."""
-    for name, layer in model.named_modules():
-        info = get_layerwise_info(layer)
-        expected = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
-        if not info.can_load() or info.load_numel >= expected or is_deferred_attention_layer(layer):
-            continue
-        # Embeddings are padded to a multiple of 64 rows, and no checkpoint has the padding.
-        padded = isinstance(layer, VocabParallelEmbedding) and info.load_numel > 0
-        if not padded:
-            yield name
