@@ -21,6 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from learner.objective import entropy
 from learner.rows import Row, response_positions
 from learner.shared_prefix import PackLayout, as_mask, use_shared_prefix
+from learner.tower_attention import use_attention_by_length
 
 # Logits are computed and dropped in pieces of this size; a vocabulary of 150,000 makes 600 kB per token.
 LOGITS_BYTES = 1 << 28
@@ -118,6 +119,7 @@ class ResponseScorer(nn.Module):
     ) -> None:
         super().__init__()
         use_shared_prefix(policy)
+        use_attention_by_length(policy)
         self.policy = policy
         self._banned = list(banned_token_ids)
         self._vocabulary = int(policy.lm_head.out_features)
