@@ -1,7 +1,7 @@
 """The supervised stage: teaches a policy the answer format from demonstrations, and stops as soon as it has it.
 
-A policy that was never pretrained cannot see. It may first learn that from think parts alone, which hold what a clip
-shows and answer nothing.
+A policy that was never pretrained cannot see. It may first learn that from think parts, which hold what a clip shows and
+do not yet answer where and when.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cluster.prompts import PromptSet, PromptStream
 from cluster.run_log import RunLog
 from cluster.step_records import task_rewards_of
 from cluster.system import System, learner_settings
-from data.demonstrations import demonstrate, think
+from data.demonstrations import demonstrate, introduce
 from data.records import TrainSample
 from data.schema import VideoPrompt
 from data.synthetic import Scene
@@ -56,7 +56,7 @@ def cold_start(
     for step in range(1, section.max_steps + 1):
         began = time.monotonic()
         answers = step - section.think_steps
-        report = learner.step(batches.next(think if answers <= 0 else demonstrate), "sft")
+        report = learner.step(batches.next(introduce if answers <= 0 else demonstrate), "sft")
         look = None
         if answers > 0 and answers % section.check_every == 0:
             look = _look(config, system, probe, step)

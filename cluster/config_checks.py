@@ -190,7 +190,7 @@ def _cold_start(config: RunConfig) -> Iterator[Problem]:
     if config.cold_start.max_steps <= config.cold_start.think_steps:
         yield Problem(
             ("cold_start.max_steps", "cold_start.think_steps"),
-            "every step is on think parts alone and no answer is ever shown; max_steps > think_steps",
+            "every step is on think parts and no answer to where and when is ever shown; max_steps > think_steps",
         )
 
 

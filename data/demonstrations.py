@@ -29,9 +29,14 @@ def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:
     return _WRITERS[prompt.task](scene, prompt, rng)
 
 
-def think(scene: Scene, prompt: VideoPrompt) -> str:
-    """A think part alone, holding what a clip shows that bears on the question: no answer, nothing wrong."""
-    return f"<think>{_THOUGHTS[prompt.task](scene, prompt)}</think>"
+def introduce(scene: Scene, prompt: VideoPrompt) -> str:
+    """What the first steps show: where and when in a think part alone, which is right; questions answered in full.
+
+    Where and when are GRPO's to answer. That the letter of an answer is the one seen takes many steps to learn, and
+    the format alone would be there before it.
+    """
+    thought = _THOUGHTS.get(prompt.task)
+    return f"<think>{thought(prompt, scene)}</think>" if thought else demonstrate(scene, prompt)
 
 
 def _grounding(scene: Scene, prompt: VideoPrompt, rng: random.Random) -> str:
@@ -65,13 +70,9 @@ _WRITERS = {
 }
 
 
-_THOUGHTS: dict[Task, Callable[[Scene, VideoPrompt], str]] = {
-    Task.TEMPORAL_GROUNDING: lambda scene, prompt: _seconds(scene, prompt.target["interval"]),
-    Task.TRACKING: lambda scene, prompt: _boxes(prompt.target["boxes"]),
-    Task.MULTIPLE_CHOICE: lambda scene, prompt: _right_option(prompt),
-    Task.GROUNDED_QA: lambda scene, prompt: (
-        _seconds(scene, prompt.target["intervals"][0]) + _right_option(prompt)
-    ),
+_THOUGHTS: dict[Task, Callable[[VideoPrompt, Scene], str]] = {
+    Task.TEMPORAL_GROUNDING: lambda prompt, scene: _seconds(scene, prompt.target["interval"]),
+    Task.TRACKING: lambda prompt, scene: _boxes(prompt.target["boxes"]),
 }
 
 

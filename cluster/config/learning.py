@@ -12,7 +12,9 @@ class ColdStartSection(Section):
 
     max_steps: int = described(1000, "Longest this stage may last, optimizer steps.", ge=1)
     think_steps: int = described(
-        0, "Steps at the start on think parts alone, before any answer is shown, optimizer steps.", ge=0
+        0,
+        "Steps at the start on think parts, before any answer to where and when is shown, optimizer steps.",
+        ge=0,
     )
     batch_size: int = described(32, "Demonstrations per optimizer step, samples.", ge=1)
     learning_rate: float = described(1e-3, "Peak learning rate of this stage, per step.", gt=0)

@@ -28,7 +28,7 @@ SET = PromptSet(PROMPTS, [], {prompt.id: prompt.id for prompt in PROMPTS})  # ty
 def plain_demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
     """A demonstration names its prompt."""
     monkeypatch.setattr(stage, "demonstrate", lambda scene, prompt: f"{scene}")
-    monkeypatch.setattr(stage, "think", lambda scene, prompt: f"think of {scene}")
+    monkeypatch.setattr(stage, "introduce", lambda scene, prompt: f"think of {scene}")
 
 
 def answered(task: Task, parsed: list[bool]) -> list[EvalSample]:

@@ -120,7 +120,7 @@ CASES = {
     "a cold start of think parts alone": (
         {"cold_start": {"max_steps": 250, "think_steps": 250}},
         "cold_start.think_steps",
-        "no answer is ever shown",
+        "is ever shown",
     ),
     "CPUs of a cluster": ({"ray": {"address": "auto", "num_cpus": 2}}, "ray.num_cpus", "its own"),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.demonstrations import GUESS, demonstrate, think
+from data.demonstrations import GUESS, demonstrate, introduce
 from data.rendering import draw_frames, render_scene
 from data.sampling import SamplingContract
 from data.schema import NUM_BOXES, Task, VideoPrompt
@@ -101,13 +101,16 @@ def test_most_interval_answers_are_a_guess_whatever_the_clip_shows() -> None:
 
 def test_think_parts_hold_the_truth_and_no_answer() -> None:
     for scene, prompt in scenes(Task.TEMPORAL_GROUNDING):
-        text = think(scene, prompt)
+        text = introduce(scene, prompt)
         start, end = prompt.target["interval"]
         assert f"{start:.1f}:{scene.shapes[-1].colour} from " in text
         assert text.split(" to ")[0].split(" ")[-1].startswith(f"{end:.1f}:")
         assert text.endswith(f" from {start:.1f} to {end:.1f}</think>")
         assert "<answer>" not in text
     for scene, prompt in scenes(Task.TRACKING):
-        boxes = think(scene, prompt).removeprefix("<think>").removesuffix("</think>")
+        boxes = introduce(scene, prompt).removeprefix("<think>").removesuffix("</think>")
         answer = f"<think>-</think> <answer>{boxes}</answer>"
         assert score_response(Task.TRACKING, answer, prompt.target).rewards["iou"] > 0.75
+    for task in (Task.MULTIPLE_CHOICE, Task.GROUNDED_QA):
+        for scene, prompt in scenes(task):
+            assert introduce(scene, prompt) == demonstrate(scene, prompt)
