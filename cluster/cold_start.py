@@ -1,7 +1,7 @@
 """The supervised stage: teaches a policy the answer format from demonstrations, and stops as soon as it has it.
 
-A policy that was never pretrained cannot see. It may first learn that from think parts, which hold what a clip shows and
-do not yet answer where and when.
+A policy that was never pretrained cannot see. It may first learn that from think parts, which hold what a clip shows
+and do not yet answer where and when.
 """
 
 from __future__ import annotations
