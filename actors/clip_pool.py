@@ -19,12 +19,14 @@ from actors.video_loader import LoadReport
 from data.decoder import ATTEMPTS, START_TIMEOUT_S
 from data.failures import missed_deadline
 from data.schema import VideoPrompt
+from data.video import Span
 
 LOADING = "decoding clips"
 ADVICE = "Its log, in Ray's session folder, has more."
 
-# A clip is a file and, for tracking, the frames its boxes belong to: they may decide which frames are sampled.
-ClipKey = tuple[str, tuple[int, ...]]
+# A clip is a video, for tracking the frames its boxes belong to (they may decide which frames are sampled), the span of
+# the video it is, and for a folder of images their frame rate.
+ClipKey = tuple[str, tuple[int, ...], Span | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,14 @@ class ClipPool:
         """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
         return self._tokens[clip_key(prompt)]
 
+    def problem(self, prompt: VideoPrompt) -> str | None:
+        """Why the clip of a prompt was given up on, or None."""
+        return self._quarantined.get(clip_key(prompt))
+
     @property
     def quarantined(self) -> dict[str, str]:
-        """Clips given up on: file and reason."""
-        return {video: reason for (video, _), reason in self._quarantined.items()}
+        """Videos with clips given up on, each with the reason of one of them."""
+        return {key[0]: reason for key, reason in self._quarantined.items()}
 
     def metrics(self) -> dict[str, float]:
         """Counters since the start, and what is held now.
@@ -173,4 +179,4 @@ class ClipPool:
 
 def clip_key(prompt: VideoPrompt) -> ClipKey:
     """What the clip of a prompt is cached by."""
-    return prompt.video, prompt.box_frames
+    return prompt.video, prompt.box_frames, prompt.span, prompt.frame_rate

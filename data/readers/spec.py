@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+class DatasetError(ValueError):
+    """A specification that no dataset can be read by: an unknown format, or something the format needs is not there."""
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
     """One dataset as it was published.
@@ -15,8 +19,8 @@ class DatasetSpec:
         name: What tables and messages call it.
         format: How the annotations are read, a key of `data.readers.READERS`.
         annotations: The annotation file; a folder for the formats that come as one.
-        videos: Folder of the videos; None is the folder the annotations lie in.
-        options: Further files or choices that a format asks for, by name: `durations` of Charades-STA.
+        videos: Folder of the videos; None is the folder of the annotations.
+        options: Further files that a format may be given, by name: `durations` of Charades-STA.
     """
 
     name: str
@@ -24,3 +28,18 @@ class DatasetSpec:
     annotations: Path
     videos: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Absolute path of the folder that the annotations lie in, or are."""
+        path = self.annotations.absolute()
+        return path if path.is_dir() else path.parent
+
+    @property
+    def videos_folder(self) -> Path:
+        """Absolute path of the folder that names of videos are relative to."""
+        return self.videos.absolute() if self.videos else self.folder
+
+    def file(self, option: str, default: str) -> Path:
+        """A further file: the option's path, or the default's name beside the annotations."""
+        return Path(self.options[option]).absolute() if option in self.options else self.folder / default
