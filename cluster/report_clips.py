@@ -118,8 +118,7 @@ def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     if not Path(clip.prompt.video).exists():
         return missing_strip(f"no frames: {clip.prompt.video} has gone")
     try:
-        prompt = clip.prompt
-        frames = decoder.decode(prompt.video, prompt.box_frames, prompt.span, prompt.frame_rate).frames
+        frames = decoder.decode(*clip.prompt.clip_key).frames
     except ClipError as error:
         return missing_strip(f"no frames: {error.reason}")
     # Drawn last lies on top: the prediction after GRPO over the truth over the cold start's.

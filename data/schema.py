@@ -31,6 +31,10 @@ class Task(StrEnum):
     GROUNDED_QA = "grounded_qa"
 
 
+# What of which video is a clip: the video, its box frames, span and frame rate, as `VideoPrompt` has them.
+ClipKey = tuple[str, tuple[int, ...], tuple[float, float] | None, float | None]
+
+
 class AnnotationError(ValueError):
     """An annotation line that cannot be used; the message names file, line and reason."""
 
@@ -70,6 +74,11 @@ class VideoPrompt:
     def first_box(self) -> list[float]:
         """The box that a tracking prompt gives away."""
         return list(self.target["boxes"][0])
+
+    @property
+    def clip_key(self) -> ClipKey:
+        """What decides the clip. Prompts with equal keys share one; the arguments of `data.decoder`, in order."""
+        return self.video, self.box_frames, self.span, self.frame_rate
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this prompt, empty fields left out."""
@@ -205,10 +214,10 @@ def _interval_problem(interval: Any, duration: float | None) -> str | None:
     if not _is_numbers(interval, 2):
         return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
     start, end = interval
-    if not 0 <= start < end:
-        return f"target interval {interval} must satisfy 0 <= start < end"
-    if start >= duration:
-        return f"target interval {interval} starts past the clip's end at {duration} s"
+    if not start < end:
+        return f"target interval {interval} must satisfy start < end"
+    if start >= duration or end <= 0:
+        return f"target interval {interval} lies outside the clip of {duration} s"
     return None
 
 

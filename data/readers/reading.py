@@ -36,8 +36,8 @@ class Reading:
 def judge(entries: Iterable[Entry]) -> Reading:
     """Make a prompt of every entry that allows it.
 
-    Annotations are taken as they are. An interval that ends past the listed duration, as one in seven of Charades-STA
-    does, is used and warned of; one that is reversed, or starts past it, makes its entry a problem.
+    Annotations are taken as they are. An interval that reaches beyond the clip, as one in seven of Charades-STA does,
+    is used and warned of; one that is reversed, or nowhere inside the clip, makes its entry a problem.
     """
     reading = Reading()
     used: dict[str, str] = {}
@@ -59,23 +59,23 @@ def judge(entries: Iterable[Entry]) -> Reading:
 
 def _prompt(entry: Entry, reading: Reading) -> VideoPrompt:
     fields = entry.fields()
-    late = _ends_late(fields)
-    if late:
-        reading.warnings.append(f"{entry.place}: {late}")
+    outside = _reaches_outside(fields)
+    if outside:
+        reading.warnings.append(f"{entry.place}: {outside}")
     video, duration = fields.get("video"), fields.get("duration")
     if isinstance(video, str):
         reading.listed[video] = float(duration) if is_number(duration) else None
     return parse_prompt(fields, Path())
 
 
-def _ends_late(fields: Fields) -> str | None:
-    """Which interval of a target ends past the clip, if one does."""
+def _reaches_outside(fields: Fields) -> str | None:
+    """Which interval of a target reaches beyond the clip, if one does."""
     target, duration = fields.get("target"), fields.get("duration")
     if not isinstance(target, dict) or not is_number(duration):
         return None
     intervals: list[Any] = [target.get("interval"), *_as_list(target.get("intervals"))]
-    late = next((i for i in intervals if _is_pair(i) and i[1] > duration), None)
-    return f"interval {late} ends past the listed duration of {duration} s" if late else None
+    outside = next((i for i in intervals if _is_pair(i) and (i[0] < 0 or i[1] > duration)), None)
+    return f"interval {outside} reaches beyond the listed duration of {duration} s" if outside else None
 
 
 def _as_list(value: Any) -> list[Any]:

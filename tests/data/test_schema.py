@@ -126,7 +126,7 @@ UNUSABLE_TARGETS: list[tuple[str, Any]] = [
         for interval in (
             [2, 1],
             [2, 2],
-            [-1, 2],
+            [-2, 0],
             [1, math.inf],
             [math.nan, 2],
             [1, 10**400],
@@ -168,6 +168,7 @@ def test_a_target_that_no_answer_can_be_scored_against_is_refused(task: str, tar
     ("task", "target"),
     [
         ("temporal_grounding", {"interval": [0, 8.4]}),
+        ("temporal_grounding", {"interval": [-0.1, 2]}),
         ("tracking", {"boxes": [[-0.01, 0.5, 1.02, 1]] * NUM_BOXES}),
     ],
 )
