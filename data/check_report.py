@@ -62,7 +62,8 @@ def _table(report: DatasetReport) -> Table:
         table.add_column(task)
     cells = [_cells(facts) for facts in report.tasks.values()]
     for row in cells[0] if cells else ():
-        table.add_row(row, *(escape(column[row]) for column in cells))
+        if any(column[row] for column in cells):
+            table.add_row(row, *(escape(column[row]) for column in cells))
     return table
 
 

@@ -65,4 +65,5 @@ def read(spec: DatasetSpec) -> Reading:
     """As `read_dataset`, with everything that is known of the entries."""
     if spec.format not in READERS:
         raise DatasetError(f"{spec.name}: format must be one of {', '.join(READERS)}, found {spec.format!r}")
+    spec.annotations.stat()
     return judge(READERS[spec.format](spec))

@@ -18,7 +18,7 @@ from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
 from data.schema import AnnotationError
 
-NUM_OPTIONS = 5
+OPTIONS = tuple(f"a{number}" for number in range(5))
 SPANS, VIDEO_MAP = "spans", "video_map"
 
 
@@ -41,11 +41,11 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 def _fields(
     row: Mapping[str, str], spans: Mapping[str, Any], paths: Mapping[str, Any], videos: Videos
 ) -> Fields:
-    missing = [key for key in ("video_id", "qid", "question", "answer", "a4") if key not in row]
+    missing = [key for key in ("video_id", "qid", "question", "answer", *OPTIONS) if key not in row]
     if missing:
         raise AnnotationError(f"missing {', '.join(missing)}")
     video, question = row["video_id"], row["qid"]
-    options = [row[f"a{number}"] for number in range(NUM_OPTIONS)]
+    options = [row[key] for key in OPTIONS]
     about = take(spans, video, dict)
     intervals = take(take(about, "location", dict), question, list)
     return {

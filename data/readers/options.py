@@ -8,7 +8,7 @@ from typing import Any
 
 from data.schema import LETTERS, AnnotationError
 
-_LABEL = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[.):])\s*")
+_LABEL = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[.):]) ?")
 
 
 def without_labels(options: Sequence[Any]) -> list[Any]:
