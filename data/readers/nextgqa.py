@@ -51,7 +51,7 @@ def _fields(
     return {
         "id": f"{video}_{question}",
         "task": "grounded_qa",
-        "video": videos.find(take(paths, video, str), video),
+        "video": videos.find(f"{take(paths, video, str)}.mp4", f"{video}.mp4"),
         "question": row["question"],
         "duration": take(about, "duration", object),
         "options": options,

@@ -10,9 +10,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-import pyarrow
-import pyarrow.parquet
-
 from data.readers.entries import Entry, Fields, broken, take
 from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
@@ -23,6 +20,10 @@ COLUMNS = ["question_id", "videoID", "question", "options", "answer"]
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
     """One entry per row. Raises `OSError` if there is no such file."""
+    # Only here: no other format needs it, and it takes a while to import.
+    import pyarrow
+    import pyarrow.parquet
+
     content = spec.annotations.read_bytes()
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content), columns=COLUMNS)

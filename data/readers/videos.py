@@ -24,11 +24,10 @@ class Videos:
     def _find(self, *names: str) -> str:
         """The path of the first of these names that is there, with one of the known extensions if need be.
 
-        Where none is, the path that the first name says; whether a video is there is for others to judge.
+        Where none is, the path of the first name as it stands; whether a video is there is for others to judge.
         """
         paths = [os.path.join(self._folder, name) for name in names]
         stems = [os.path.splitext(path)[0] for path in paths]
         guesses = [base + extension for base in (*paths, *stems) for extension in EXTENSIONS]
         there = (path for path in (*paths, *guesses) if os.path.exists(path))
-        first = paths[0]
-        return os.path.normpath(next(there, first if os.path.splitext(first)[1] else f"{first}.mp4"))
+        return os.path.normpath(next(there, paths[0]))
