@@ -18,13 +18,10 @@ from actors.fleet import result_of
 from actors.video_loader import LoadReport
 from data.decoder import ATTEMPTS, START_TIMEOUT_S
 from data.failures import missed_deadline
-from data.schema import VideoPrompt
+from data.schema import ClipKey, VideoPrompt
 
 LOADING = "decoding clips"
 ADVICE = "Its log, in Ray's session folder, has more."
-
-# A clip is a file and, for tracking, the frames its boxes belong to: they may decide which frames are sampled.
-ClipKey = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class ClipPool:
         Raises:
             ActorFailure: a loader died.
         """
-        self._start_missing(map(clip_key, prompts))
+        self._start_missing(prompt.clip_key for prompt in prompts)
         self._take_in(timeout_s=0)
         self._evict()
 
@@ -90,7 +87,7 @@ class ClipPool:
         Raises:
             ActorFailure: a loader died, or all of them together finished nothing for longer than one clip may take.
         """
-        keys = [clip_key(prompt) for prompt in prompts]
+        keys = [prompt.clip_key for prompt in prompts]
         self._start_missing(keys)
         while any(key in self._loading for key in keys):
             if not self._take_in(self._seconds_per_load):
@@ -102,12 +99,16 @@ class ClipPool:
 
     def tokens(self, prompt: VideoPrompt) -> int:
         """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
-        return self._tokens[clip_key(prompt)]
+        return self._tokens[prompt.clip_key]
+
+    def problem(self, prompt: VideoPrompt) -> str | None:
+        """Why the clip of a prompt was given up on, or None."""
+        return self._quarantined.get(prompt.clip_key)
 
     @property
     def quarantined(self) -> dict[str, str]:
-        """Clips given up on: file and reason."""
-        return {video: reason for (video, _), reason in self._quarantined.items()}
+        """Videos with clips given up on, each with the reason of one of them."""
+        return {key[0]: reason for key, reason in self._quarantined.items()}
 
     def metrics(self) -> dict[str, float]:
         """Counters since the start, and what is held now.
@@ -169,8 +170,3 @@ class ClipPool:
             _, oldest = self._cached.popitem(last=False)
             self._cached_bytes -= oldest.nbytes
             self._counts["evicted"] += 1
-
-
-def clip_key(prompt: VideoPrompt) -> ClipKey:
-    """What the clip of a prompt is cached by."""
-    return prompt.video, prompt.box_frames

@@ -10,7 +10,7 @@ import ray
 
 from data.decoder import IsolatedDecoder
 from data.sampling import SamplingContract
-from data.video import Clip, ClipError
+from data.video import Clip, ClipError, Span
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,13 @@ class VideoLoader:
         self._decoder = IsolatedDecoder(contract, timeout_s)
 
     @ray.method(num_returns=2)
-    def load(self, video: str, box_frames: Sequence[int] = ()) -> tuple[LoadReport, Clip | None]:
+    def load(
+        self,
+        video: str,
+        box_frames: Sequence[int] = (),
+        span: Span | None = None,
+        frame_rate: float | None = None,
+    ) -> tuple[LoadReport, Clip | None]:
         """Decode one clip.
 
         The two results are two objects, both owned by the caller: the clip lies in the object store once, the caller
@@ -49,7 +55,7 @@ class VideoLoader:
         """
         started = time.monotonic()
         try:
-            clip = self._decoder.decode(video, box_frames)
+            clip = self._decoder.decode(video, box_frames, span, frame_rate)
         except ClipError as error:
             return LoadReport(video, time.monotonic() - started, problem=error.reason), None
         tokens = self._decoder.contract.count_tokens(*clip.frames.shape[:3])

@@ -61,7 +61,7 @@ class UsableClips:
 
     def problem(self, prompt: VideoPrompt) -> str | None:
         """Why a prompt that was requested cannot be used, or None."""
-        broken = self._pool.quarantined.get(prompt.video)
+        broken = self._pool.problem(prompt)
         if broken is not None:
             return f"{prompt.video}: {broken}"
         tokens = self._encoder.text_tokens(prompt) + self._pool.tokens(prompt)

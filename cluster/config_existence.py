@@ -106,9 +106,8 @@ def _dataset(config: RunConfig, key: str, source: str) -> Iterator[Problem]:
         return
     try:
         prompts, skipped = read_annotations(source)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        yield Problem((key,), f"the annotation file cannot be read: {reason}")
+    except OSError as error:
+        yield Problem((key,), f"the annotation file cannot be read: {error.strerror}")
         return
     if not prompts:
         first = f"; all {len(skipped)} lines were skipped, the first: {skipped[0]}" if skipped else ""
@@ -125,7 +124,7 @@ def _contents(config: RunConfig, key: str, prompts: list[VideoPrompt]) -> Iterat
             (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
         )
     clips = [prompt.video for prompt in prompts[:CLIPS_LOOKED_FOR]]
-    if not any(map(os.path.isfile, clips)):  # Path.is_file raises for a name that is too long
+    if not any(map(os.path.exists, clips)):  # Path.exists raises for a name that is too long
         yield Problem((key,), f"none of its first {len(clips)} clips is there; the first is {clips[0]}")
 
 

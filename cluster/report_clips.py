@@ -118,7 +118,7 @@ def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     if not Path(clip.prompt.video).exists():
         return missing_strip(f"no frames: {clip.prompt.video} has gone")
     try:
-        frames = decoder.decode(clip.prompt.video, clip.prompt.box_frames).frames
+        frames = decoder.decode(*clip.prompt.clip_key).frames
     except ClipError as error:
         return missing_strip(f"no frames: {error.reason}")
     # Drawn last lies on top: the prediction after GRPO over the truth over the cold start's.
@@ -133,7 +133,7 @@ def _box_key(tracks: Sequence[BoxTrack]) -> str:
 
 def _times(clip: ShownClip) -> str:
     single = "interval" in clip.prompt.target
-    if not single and "intervals" not in clip.prompt.target:
+    if clip.prompt.duration is None or (not single and "intervals" not in clip.prompt.target):
         return ""
     found = _each(clip, "interval" if single else "intervals")
     rows = [

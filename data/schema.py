@@ -31,6 +31,10 @@ class Task(StrEnum):
     GROUNDED_QA = "grounded_qa"
 
 
+# What of which video is a clip: the video, its box frames, span and frame rate, as `VideoPrompt` has them.
+ClipKey = tuple[str, tuple[int, ...], tuple[float, float] | None, float | None]
+
+
 class AnnotationError(ValueError):
     """An annotation line that cannot be used; the message names file, line and reason."""
 
@@ -42,13 +46,17 @@ class VideoPrompt:
     Attributes:
         id: Unique within a dataset.
         task: Which task the question belongs to.
-        video: Path of the clip, absolute or relative to the annotation file.
+        video: Path of the clip, absolute or relative to the annotation file: a video file, a folder of images (its
+            frames, in the order of their names) or one image.
         question: What is asked, without any format instruction: an event, a question or an object description.
         target: `{"interval": [s, e]}`, `{"boxes": [[x0, y0, x1, y1], ... 8]}`, `{"answer": "C"}` or
             `{"answer": "C", "intervals": [[s, e], ...]}`; times in seconds, boxes normalised to 0-1.
-        duration: Length of the clip in seconds.
+        duration: Length of the clip in seconds; None where a dataset does not say. Tasks with times need it.
         options: Answer texts of a choice question, in letter order, without their letters.
         box_frames: For tracking, the frame index in the source video of each of the 8 boxes.
+        span: The part of the source video, `[start, end)` in seconds, that is the clip: frames are sampled from it
+            alone, `duration` is its length, and times in the target count from its start. None is the whole video.
+        frame_rate: Frames per second of a folder of images, which cannot say so itself.
     """
 
     id: str
@@ -56,14 +64,21 @@ class VideoPrompt:
     video: str
     question: str
     target: Mapping[str, Any]
-    duration: float
+    duration: float | None
     options: tuple[str, ...] = ()
     box_frames: tuple[int, ...] = ()
+    span: tuple[float, float] | None = None
+    frame_rate: float | None = None
 
     @property
     def first_box(self) -> list[float]:
         """The box that a tracking prompt gives away."""
         return list(self.target["boxes"][0])
+
+    @property
+    def clip_key(self) -> ClipKey:
+        """What decides the clip. Prompts with equal keys share one; the arguments of `data.decoder`, in order."""
+        return self.video, self.box_frames, self.span, self.frame_rate
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this prompt, empty fields left out."""
@@ -76,6 +91,8 @@ class VideoPrompt:
             "target": dict(self.target),
             "options": list(self.options),
             "box_frames": list(self.box_frames),
+            "span": list(self.span or ()),
+            "frame_rate": self.frame_rate,
         }
         return {key: value for key, value in fields.items() if value not in ([], None)}
 
@@ -88,15 +105,14 @@ def read_annotations(path: str | Path) -> tuple[list[VideoPrompt], list[str]]:
 
     Raises:
         OSError: the file cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
     """
     folder = Path(path).absolute().parent
     prompts: list[VideoPrompt] = []
     problems: list[str] = []
     seen: set[str] = set()
-    for number, line in _lines(path):
+    for number, line in annotation_lines(path):
         try:
-            prompt = parse_prompt(json.loads(line), folder)
+            prompt = parse_prompt(json.loads(decode_text(line)), folder)
             if prompt.id in seen:
                 raise AnnotationError(f"id {prompt.id!r} was used on an earlier line")
         # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
@@ -108,10 +124,22 @@ def read_annotations(path: str | Path) -> tuple[list[VideoPrompt], list[str]]:
     return prompts, problems
 
 
-def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+def annotation_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """The lines that say something, numbered from 1; only a newline ends one, not any Unicode separator in a text."""
-    with Path(path).open(encoding="utf-8", newline="\n") as file:
+    with Path(path).open("rb") as file:
         yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+
+
+def decode_text(content: bytes) -> str:
+    """UTF-8, with or without a byte order mark.
+
+    Raises:
+        AnnotationError: it is not; the message says where.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"not UTF-8 text at byte {error.start}") from error
 
 
 def write_annotations(path: str | Path, prompts: Iterable[VideoPrompt]) -> None:
@@ -129,15 +157,19 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
     problem = _fields_problem(fields)
     if problem:
         raise AnnotationError(problem)
+    span = (float(fields["span"][0]), float(fields["span"][1])) if "span" in fields else None
+    duration = fields.get("duration", span and span[1] - span[0])
     prompt = VideoPrompt(
         id=str(fields["id"]),
         task=Task(fields["task"]),
         video=str(folder / fields["video"]),
         question=fields["question"],
         target=fields["target"],
-        duration=float(fields["duration"]),
+        duration=None if duration is None else float(duration),
         options=tuple(str(option) for option in fields.get("options", ())),
         box_frames=tuple(fields.get("box_frames", ())),
+        span=span,
+        frame_rate=float(fields["frame_rate"]) if "frame_rate" in fields else None,
     )
     problem = target_problem(prompt)
     if problem:
@@ -176,14 +208,16 @@ def _fields_problem(fields: Any) -> str | None:
     return None
 
 
-def _interval_problem(interval: Any, duration: float) -> str | None:
+def _interval_problem(interval: Any, duration: float | None) -> str | None:
+    if duration is None:
+        return "missing duration, which a target with times needs"
     if not _is_numbers(interval, 2):
         return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
     start, end = interval
-    if not 0 <= start < end:
-        return f"target interval {interval} must satisfy 0 <= start < end"
-    if start >= duration:
-        return f"target interval {interval} starts past the clip's end at {duration} s"
+    if not start < end:
+        return f"target interval {interval} must satisfy start < end"
+    if start >= duration or end <= 0:
+        return f"target interval {interval} lies outside the clip of {duration} s"
     return None
 
 
@@ -226,8 +260,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
-def _is_duration(value: Any) -> bool:
+def _is_positive(value: Any) -> bool:
     return _is_number(value) and value > 0
+
+
+def _is_span(value: Any) -> bool:
+    return _is_numbers(value, 2) and 0 <= value[0] < value[1]
 
 
 def _is_text(value: Any) -> bool:
@@ -265,9 +303,11 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "task": (_is_task, f"one of {', '.join(Task)}"),
     "video": (_is_path, "the path of a clip"),
     "question": (_is_text, "text"),
-    "duration": (_is_duration, "a positive number of seconds"),
+    "duration": (_is_positive, "a positive number of seconds"),
     "target": (_is_target, "an object"),
     "options": (_is_options, f"a list of at most {len(LETTERS)} texts"),
     "box_frames": (_is_frames, "a list of frame numbers"),
+    "span": (_is_span, "[start, end] in seconds, 0 <= start < end"),
+    "frame_rate": (_is_positive, "a positive number of frames per second"),
 }
-_OPTIONAL = ("options", "box_frames")
+_OPTIONAL = ("duration", "options", "box_frames", "span", "frame_rate")

@@ -23,10 +23,13 @@ class FakePool:
     """Clips of ten tokens; those of `quarantined` do not decode."""
 
     def __init__(self, *quarantined: str) -> None:
-        self.quarantined = dict.fromkeys(quarantined, "the file is empty")
+        self.quarantined = set(quarantined)
 
     def request(self, prompts: list[VideoPrompt]) -> list[str | None]:
         return [None if prompt.video in self.quarantined else prompt.video for prompt in prompts]
+
+    def problem(self, prompt: VideoPrompt) -> str | None:
+        return "the file is empty" if prompt.video in self.quarantined else None
 
     def tokens(self, prompt: VideoPrompt) -> int:
         return CLIP_TOKENS
