@@ -20,7 +20,8 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
     data = config.data
     if config.trains_on_synthetic and data.num_prompts is None:
         yield Problem(
-            ("data.num_prompts", "data.source"), "synthetic prompts have no end; say how many to render"
+            ("data.num_prompts", "data.source", "data.datasets"),
+            "synthetic prompts have no end; say how many to render",
         )
     if not config.trains_on_synthetic and config.has_cold_start:
         yield Problem(
@@ -41,22 +42,25 @@ def _datasets(config: RunConfig) -> Iterator[Problem]:
                 (f"data.{source}", f"data.{datasets}"),
                 f"prompts come from one of them; leave one out, or set data.{source} back to `{SYNTHETIC}`",
             )
-    yield from _entries(config, "data.datasets", config.data.datasets)
-    yield from _entries(config, "data.eval_datasets", config.data.eval_datasets)
-    files = {Path(entry.annotations).resolve() for entry in config.data.datasets}
-    for index, held_out in enumerate(config.data.eval_datasets):
-        if Path(held_out.annotations).resolve() in files:
-            yield Problem(
-                (f"data.eval_datasets[{index}].annotations",),
-                "held-out prompts must not be the training prompts; give another file",
-            )
+    yield from _entries("data.datasets", config.data.datasets)
+    yield from _entries("data.eval_datasets", config.data.eval_datasets)
+    yield from _held_out(config)
     open_weights = [entry.weight is None for entry in config.data.datasets]
     if any(open_weights) and not all(open_weights):
         keys = (f"data.datasets[{index}].weight" for index in range(len(open_weights)))
         yield Problem(tuple(keys), "weights are relative to each other: give every dataset one, or none")
 
 
-def _entries(config: RunConfig, key: str, entries: Sequence[Dataset]) -> Iterator[Problem]:
+def _held_out(config: RunConfig) -> Iterator[Problem]:
+    entries = enumerate(config.data.eval_datasets)
+    held_out = {f"data.eval_datasets[{index}].annotations": entry.annotations for index, entry in entries}
+    trained_on = {Path(entry.annotations).resolve() for entry in config.data.datasets}
+    for key, path in {"data.eval_source": config.data.eval_source, **held_out}.items():
+        if Path(path).resolve() in trained_on:
+            yield Problem((key,), "held-out prompts must not be the training prompts; give another file")
+
+
+def _entries(key: str, entries: Sequence[Dataset]) -> Iterator[Problem]:
     names = [entry.name for entry in entries]
     for index, entry in enumerate(entries):
         if entry.name in names[:index]:

@@ -170,7 +170,7 @@ class CurriculumSection(Section):
         0.2, "Standard deviation of the Gaussian preference around `target`, in difficulty. No unit.", gt=0
     )
     floor: float = described(
-        0.1, "Chance that a prompt of any difficulty is taken when its turn comes, 0-1.", gt=0, le=1
+        0.1, "Chance that a prompt of any difficulty is taken when its turn comes, 0-1.", ge=0.01, le=1
     )
     newest: float = described(
         0.5, "Weight of the newest group in a prompt's running difficulty, 0-1.", gt=0, le=1

@@ -280,6 +280,7 @@ def test_a_list_is_replaced_whole(write: Write) -> None:
         ("model: {path: owner/name}", "", "demonstrations can be written for `synthetic` clips only"),
         ("  grades", "  eval_datasets: [{name: x, format: jsonl, annotations: ./a.jsonl}]\n  grades", "held-out prom"),
         ("  grades", "  eval_datasets: [{name: x, format: jsonl, annotations: c, weight: 1}]\n  grades", "no such key"),
+        ("  grades", "  eval_source: ./b.jsonl\n  grades", 'data.eval_source = "./b.jsonl" ({}:10): held-out prompts'),
         ("  grades", "  eval_datasets: 3\n  grades", "expected a list of entries of name, format, "),
         ("  grades", "  eval_datasets: [x]\n  grades", 'eval_datasets[0] = "x" ({}:10): expected an entry of name'),
     ],
@@ -290,6 +291,12 @@ def test_a_mistake_in_an_entry_names_its_place(write: Write, old: str, new: str,
     found = message(path)
     assert found.startswith("1 mistake"), found
     assert expected.format(path) in found
+
+
+def test_no_contradiction_is_drawn_from_a_list_with_a_wrong_entry(write: Write) -> None:
+    """Without its datasets the run would be one on synthetic clips, which have no end."""
+    found = message(write(ENTRIES.replace("weight: 2", "weight: 0")), "data.num_prompts=null")
+    assert found.startswith("1 mistake"), found
 
 
 def test_every_mistake_of_every_entry_is_told_at_once(write: Write) -> None:
