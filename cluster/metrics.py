@@ -97,6 +97,9 @@ class StepRecord(Record):
     clips_skipped: int = Field(0, description="prompts skipped in this step: their clip or length")
     clips_quarantined: int = Field(0, description="clips quarantined so far in the run")
     rewards_failed: int = Field(0, description="responses whose reward function raised or gave NaN")
+    curriculum: dict[str, Number] = Field(
+        default_factory=dict, description="what the curriculum says of itself; see `cluster/curriculum.py`"
+    )
     cache_hit_rate: Number = Field(None, description="share of clip requests served from the cache")
 
     seconds: PerStage = PerStage()
@@ -145,5 +148,8 @@ def scalars(record: StepRecord) -> list[Scalar]:
     for name in ("seconds", "tokens"):
         stages = getattr(record, name).model_dump(exclude_none=True)
         found += [Scalar(name, value, component=stage) for stage, value in stages.items()]
-    plain = record.model_dump(exclude={"step", "stage", "tasks", "seconds", "tokens"}, exclude_none=True)
+    its = record.curriculum
+    found += [Scalar("curriculum", value, component=name) for name, value in its.items() if value is not None]
+    apart = {"step", "stage", "tasks", "seconds", "tokens", "curriculum"}
+    plain = record.model_dump(exclude=apart, exclude_none=True)
     return found + [Scalar(name, value) for name, value in plain.items()]
