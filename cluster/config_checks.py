@@ -8,6 +8,8 @@ from pathlib import Path
 from cluster.config import SYNTHETIC, RunConfig
 from cluster.config_problems import Problem
 from data.sampling import TOKEN_PIXELS
+from data.synthetic import TASKS as SYNTHETIC_TASKS
+from rewards import Scorer
 
 # A prompt's text beside its video: question, options, instruction and chat layout, tokens.
 TEXT_TOKENS = 128
@@ -179,13 +181,36 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
         )
 
 
+def _synthetic_tasks(config: RunConfig) -> Iterator[Problem]:
+    unknown = [
+        task for task, weight in config.data.tasks.items() if weight > 0 and task not in SYNTHETIC_TASKS
+    ]
+    for key in ("data.source", "data.eval_source"):
+        if unknown and getattr(config.data, key.partition(".")[2]) == SYNTHETIC:
+            yield Problem(
+                (key, "data.tasks"),
+                f"no synthetic clips are made for {', '.join(unknown)}, only for {', '.join(SYNTHETIC_TASKS)}",
+            )
+
+
+def _reward(config: RunConfig) -> Iterator[Problem]:
+    reward = config.reward
+    for task in dict.fromkeys((*reward.options, *reward.weights)):
+        try:
+            Scorer(
+                task, reward.mode, config.data.template, reward.options.get(task), reward.weights.get(task)
+            )
+        except ValueError as error:
+            yield Problem(("reward.options", "reward.weights", "reward.mode"), str(error))
+
+
 def _cold_start(config: RunConfig) -> Iterator[Problem]:
     if not config.has_cold_start:
         return
-    if not config.data.thinking:
+    if config.data.template != "thinking":
         yield Problem(
-            ("data.thinking", "model.path", "run.algorithm"),
-            "demonstrations are written with a think part; leave it on, or start from a trained model.path",
+            ("data.template", "model.path", "run.algorithm"),
+            "demonstrations are written with a think part first; leave it, or start from a trained model.path",
         )
     if config.cold_start.max_steps <= config.cold_start.think_steps:
         yield Problem(
@@ -216,6 +241,8 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _sync,
     _tasks,
     _sources,
+    _synthetic_tasks,
+    _reward,
     _cold_start,
     _ray,
 )

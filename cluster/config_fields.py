@@ -78,7 +78,8 @@ def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"a list of {len(schema['prefixItems'])} numbers"
     if schema["type"] == "object":
         names = ", ".join(_key_names(schema, definitions))
-        return f"a mapping from any of {names} to {_allowed(schema['additionalProperties'], definitions)}"
+        keys = f"any of {names}" if names else "names"
+        return f"a mapping from {keys} to {_allowed(schema['additionalProperties'], definitions)}"
     limits = [f"{words} {_number(schema[limit])}" for limit, words in _LIMITS.items() if limit in schema]
     if "pattern" in schema:
         limits.append("of letters, digits, '.', '_' and '-', the first a letter or digit")

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from rewards.tasks import Unreadable
+from rewards.result import Unreadable
 from rewards.times import NUMBER, to_numbers
 
 Box = tuple[float, float, float, float]

@@ -19,7 +19,7 @@ from data.schema import (
     read_annotations,
     write_annotations,
 )
-from rewards.targets import read_target
+from rewards.scoring import read_target
 
 BOX = [0.1, 0.2, 0.3, 0.4]
 TARGETS: dict[str, dict[str, Any]] = {

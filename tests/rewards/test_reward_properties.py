@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rewards import COMPONENTS, TASKS, Mode, score_response
+from rewards import COMPONENTS, TASKS, Mode, Template, score_response
 from rewards.boxes import box_iou
 from rewards.intervals import interval_iou, union_iou
+from rewards.templates import TEMPLATES
 
 TARGETS: dict[str, dict[str, Any]] = {
     "temporal_grounding": {"interval": [5.0, 10.0]},
@@ -57,13 +58,16 @@ BOXES = st.tuples(*[st.floats(-0.5, 1.5)] * 4)
 
 
 @settings(unhurried, max_examples=400)
-@given(RESPONSES, st.sampled_from(TASKS), st.sampled_from(MODES), st.booleans())
+@given(RESPONSES, st.sampled_from(TASKS), st.sampled_from(MODES), st.sampled_from(TEMPLATES))
 @example(
-    "<think>x</think><answer>" + "9" * 5000 + " to 1e99999999</answer>", "temporal_grounding", "paper", True
+    "<think>x</think><answer>" + "9" * 5000 + " to 1e99999999</answer>",
+    "temporal_grounding",
+    "paper",
+    "thinking",
 )
-@example("<answer>1e99999999 to 2e-99999999</answer>", "temporal_grounding", "strict", False)
-def test_any_response_gets_a_score_in_range(response: str, task: str, mode: Mode, thinking: bool) -> None:
-    score = score_response(task, response, TARGETS[task], duration=30.0, mode=mode, thinking=thinking)
+@example("<answer>1e99999999 to 2e-99999999</answer>", "temporal_grounding", "strict", "direct")
+def test_any_response_gets_a_score_in_range(response: str, task: str, mode: Mode, template: Template) -> None:
+    score = score_response(task, response, TARGETS[task], duration=30.0, mode=mode, template=template)
     assert tuple(score.rewards) == COMPONENTS[task]
     assert all(0.0 <= value <= 1.0 for value in score.rewards.values())
     assert score.total == sum(score.rewards.values())

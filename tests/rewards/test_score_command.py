@@ -83,7 +83,7 @@ def test_output_file_paper_mode_and_direct_template(tmp_path: Path) -> None:
     direct = line("a", "temporal_grounding", "1:02 to 1:10", {"interval": [1, 2]})
     direct["response"] = "<answer>-1 to 2</answer>"
     output = tmp_path / "scores.jsonl"
-    run = score(write(tmp_path, [direct]), "--mode", "paper", "--direct", "--output", str(output))
+    run = score(write(tmp_path, [direct]), "--mode", "paper", "--template", "direct", "--output", str(output))
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""
     assert [row["rewards"] for row in strict_json(output.read_text())] == [{"format": 1.0, "iou": 1.0}]

@@ -222,8 +222,8 @@ def test_a_wrong_layout_costs_the_format_alone(response: str, iou: float) -> Non
 
 def test_the_direct_template_has_no_think_block() -> None:
     direct = "<answer>12.5 to 17</answer>"
-    assert score_response("temporal_grounding", direct, TRUTH, thinking=False).total == 2.0
-    assert score_response("temporal_grounding", GOOD, TRUTH, thinking=False).rewards == {
+    assert score_response("temporal_grounding", direct, TRUTH, template="direct").total == 2.0
+    assert score_response("temporal_grounding", GOOD, TRUTH, template="direct").rewards == {
         "format": 0.0,
         "iou": 1.0,
     }

@@ -1,0 +1,29 @@
+"""The tasks: a file each, registered here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rewards.spec import TaskSpec
+from rewards.tasks import (
+    grounded_qa,
+    multiple_choice,
+    temporal_grounding,
+    tracking,
+)
+
+SPECS: Mapping[str, TaskSpec[Any, Any]] = {
+    spec.name: spec
+    for spec in (
+        temporal_grounding.SPEC,
+        tracking.SPEC,
+        multiple_choice.SPEC,
+        grounded_qa.SPEC,
+    )
+}
+
+# Component order is the order of the scores written out.
+COMPONENTS: Mapping[str, tuple[str, ...]] = {name: spec.components for name, spec in SPECS.items()}
+MAIN_COMPONENT: Mapping[str, str] = {name: spec.main for name, spec in SPECS.items()}
+TASKS = tuple(SPECS)
