@@ -6,8 +6,9 @@ denominators; `..._problem` also judges values, because nothing can be learned f
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any, TypeGuard
 
@@ -32,13 +33,18 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, _NUMBERS) and value.__class__ is not bool and -_LARGEST <= value <= _LARGEST
 
 
+def are_numbers(values: Sequence[object]) -> bool:
+    """Whether all values are numbers. Most are floats with a finite sum, which is quicker to see than one by one."""
+    return (set(map(type, values)) == {float} and math.isfinite(sum(values))) or all(map(is_number, values))  # type: ignore[arg-type]
+
+
 def read_interval_target(value: object, name: str) -> Interval:
     """`[start, end]` in seconds.
 
     Raises:
         BadTarget: it is not two finite numbers.
     """
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(map(is_number, value)):
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not are_numbers(value):
         raise BadTarget(f"{name} must hold [start, end] as two finite numbers of seconds")
     return (float(value[0]), float(value[1]))
 
@@ -49,7 +55,7 @@ def read_box_target(value: object, name: str) -> Box:
     Raises:
         BadTarget: it is not four finite numbers.
     """
-    if not isinstance(value, (list, tuple)) or len(value) != 4 or not all(map(is_number, value)):
+    if not isinstance(value, (list, tuple)) or len(value) != 4 or not are_numbers(value):
         raise BadTarget(f"{name} must hold [x0, y0, x1, y1] as four finite numbers")
     x0, y0, x1, y1 = value
     return (float(x0), float(y0), float(x1), float(y1))
@@ -110,7 +116,7 @@ def count_options(choices: Choices) -> int | None:
 
 def interval_problem(interval: object, duration: float) -> str | None:
     """Why an interval cannot be found in a clip of that many seconds, or None."""
-    if not isinstance(interval, list) or len(interval) != 2 or not all(map(is_number, interval)):
+    if not isinstance(interval, list) or len(interval) != 2 or not are_numbers(interval):
         return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
     start, end = interval
     if not 0 <= start < end:
@@ -122,7 +128,7 @@ def interval_problem(interval: object, duration: float) -> str | None:
 
 def box_problem(box: object) -> str | None:
     """Why a box cannot be found in a frame, or None. Predictions are cut to 0-1 before they are compared."""
-    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not are_numbers(box):
         return f"target box must be [x0, y0, x1, y1], found {box!r:.60}"
     x0, y0, x1, y1 = box
     if max(x0, 0) >= min(x1, 1) or max(y0, 0) >= min(y1, 1):

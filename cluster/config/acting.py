@@ -49,10 +49,10 @@ class RewardSection(Section):
     )
     options: dict[Task, dict[str, bool | int | float]] = described(
         {},
-        "Options of tasks by name, such as `{temporal_grounding: {boundary_penalty: true}}`; docs/tasks.md.",
+        "Options of tasks by name, such as `{temporal_grounding: {max_intervals: 3}}`; numbers are in the units that docs/tasks.md names.",
     )
     weights: dict[Task, dict[str, float]] = described(
-        {}, "Weights of a task's reward components in the total, no unit; 1 where none is given."
+        {}, "Weights of a task's reward components in the total, 1 where none is given. No unit."
     )
     custom: dict[Task, str] = described(
         {}, "Reward functions of your own by task, dotted paths `package.module.function`."

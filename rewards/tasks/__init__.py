@@ -7,8 +7,15 @@ from typing import Any
 
 from rewards.spec import TaskSpec
 from rewards.tasks import (
+    captioning,
+    free_form,
     grounded_qa,
     multiple_choice,
+    numerical,
+    ocr,
+    quality,
+    regression,
+    spatial_grounding,
     temporal_grounding,
     tracking,
 )
@@ -20,6 +27,13 @@ SPECS: Mapping[str, TaskSpec[Any, Any]] = {
         tracking.SPEC,
         multiple_choice.SPEC,
         grounded_qa.SPEC,
+        spatial_grounding.SPEC,
+        captioning.SPEC,
+        quality.SPEC,
+        numerical.SPEC,
+        ocr.SPEC,
+        free_form.SPEC,
+        regression.SPEC,
     )
 }
 

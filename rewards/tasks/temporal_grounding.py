@@ -74,16 +74,14 @@ def _is_finite(interval: Interval) -> bool:
 
 
 def _read_several(text: str, case: Case[Interval, GroundingOptions]) -> tuple[Interval, ...]:
-    """A list of intervals, or one interval in any spelling, which may not be reversed either."""
+    """A list of intervals, or one interval in any spelling, which may not be infinite either."""
     try:
         return read_intervals(text, case.options.max_intervals)
-    except Unreadable as not_a_list:
-        if "[" in text or "(" in text:
+    except Unreadable:
+        interval = read_interval(text)
+        if not _is_finite(interval):
             raise
-        start, end = read_interval(text)
-        if not -math.inf < start <= end < math.inf:
-            raise Unreadable("the interval is reversed or not finite") from not_a_list
-        return ((start, end),)
+        return (interval,)
 
 
 def _measure_several(intervals: Sequence[Interval], case: Case[Interval, GroundingOptions]) -> float:

@@ -126,6 +126,11 @@ CASES = {
         "cold_start.think_steps",
         "is ever shown",
     ),
+    "a task that no clip is drawn for": (
+        {"data": {"tasks": {"captioning": 1.0}, "eval_source": "a.jsonl"}},
+        "data.tasks",
+        "no synthetic clips are made for captioning",
+    ),
     "an option of another task": (
         {"reward": {"options": {"tracking": {"boundary_penalty": True}}}},
         "reward.options",

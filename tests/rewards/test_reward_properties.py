@@ -20,6 +20,13 @@ TARGETS: dict[str, dict[str, Any]] = {
     "tracking": {"boxes": [[0.1, 0.1, 0.5, 0.5]] * 8},
     "multiple_choice": {"answer": "C"},
     "grounded_qa": {"answer": "C", "intervals": [[5.0, 10.0], [12.0, 15.0]]},
+    "spatial_grounding": {"box": [0.1, 0.1, 0.5, 0.5]},
+    "captioning": {"caption": "A cat jumps. Then it sleeps.", "events": ["a cat jumps", "a cat sleeps"]},
+    "quality": {"label": "high quality"},
+    "numerical": {"number": 5.0},
+    "ocr": {"text": "a cat to go"},
+    "free_form": {"text": "a cat is sleeping"},
+    "regression": {"number": 12.0},
 }
 # How long one example takes says nothing on a busy machine; the linear-time tests measure processor time.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,7 +46,21 @@ PIECES = st.sampled_from(
         "[(5, 10)]",
     ]
     + ["5", "10", "0:12", "1e999", ".5", "-3", "to", "and", "-", "–", ",", "[", "]", "(", ")", "s"]
-    + ["C", "c", "A.", "a cat", " ", "\n", "\x00", "\ud800", "٣"]
+    + [
+        "C",
+        "c",
+        "A.",
+        "a cat",
+        "jumps",
+        "1,000",
+        "high quality",
+        "[0.1, 0.1, 0.5, 0.5]",
+        " ",
+        "\n",
+        "\x00",
+        "\ud800",
+        "٣",
+    ]
 )
 TEXTS = st.one_of(
     st.text(st.characters(), max_size=200),

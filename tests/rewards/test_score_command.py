@@ -97,7 +97,7 @@ BAD: list[tuple[Any, str, str | None]] = [
     (b"[" * 100_000, "not JSON", None),
     (b'{"id": ' + b"9" * 5000 + b"}", "not JSON", None),
     (b'{"id": "x", "task": "tracking", "duration": NaN}', "not standard JSON", None),
-    ({**GOOD[0], "task": "captioning"}, "unknown task 'captioning'; known: temporal_grounding", None),
+    ({**GOOD[0], "task": "dancing"}, "unknown task 'dancing'; known: temporal_grounding", None),
     ({**GOOD[0], "task": ["tracking"]}, "unknown task", None),
     ({"id": "x", "response": "", "target": {}}, "missing task", None),
     ({"task": "tracking", "response": "", "target": {"boxes": BOXES}}, "missing id", "tracking"),

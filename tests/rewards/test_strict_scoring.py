@@ -459,7 +459,7 @@ def test_an_odd_duration_scores_0_with_a_reason(duration: Any) -> None:
 
 
 def test_mistakes_of_the_program_are_errors() -> None:
-    with pytest.raises(ValueError, match="unknown task 'captioning'; known: temporal_grounding"):
-        score_response("captioning", "", {})
+    with pytest.raises(ValueError, match="unknown task 'dancing'; known: temporal_grounding"):
+        score_response("dancing", "", {})
     with pytest.raises(ValueError, match="unknown mode"):
         score_response("tracking", "", {}, mode="loose")  # type: ignore[arg-type]
