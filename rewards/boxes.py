@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 
 _BOX = rf"\[\s*+{NUMBER}(?:\s*+,\s*+{NUMBER}){{3}}\s*+\]"
 _BOX_LIST = re.compile(rf"\[\s*+{_BOX}(?:\s*+,\s*+{_BOX})*\s*+(?:,\s*+)?\]")
-_NUMBER = re.compile(NUMBER)
+_SEPARATORS = str.maketrans("[],", "   ")
 
 
 def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
@@ -28,7 +28,7 @@ def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
     text = answer.strip()
     if not _BOX_LIST.fullmatch(text):
         raise Unreadable("the answer is not a list of [x0, y0, x1, y1] boxes")
-    spelled = _NUMBER.findall(text)
+    spelled = text.translate(_SEPARATORS).split()  # it matched: between separators there is nothing else
     if len(spelled) != 4 * count:
         raise Unreadable(f"{len(spelled) // 4} boxes instead of {count}")
     numbers = to_numbers(spelled)

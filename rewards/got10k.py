@@ -30,7 +30,9 @@ def bounded(box: Sequence[float]) -> Box:
 def visible_ious(sample: Scored) -> list[float]:
     """IoU of every frame after the first in which the object shows; 0 each where no boxes could be read."""
     annotated = sample.target["boxes"]
-    predicted: Sequence[Any] = sample.predicted("boxes") or [(0.0, 0.0, 0.0, 0.0)] * len(annotated)
+    predicted: Sequence[Any] = sample.predicted("boxes") or ()
+    if len(predicted) != len(annotated):
+        predicted = [(0.0, 0.0, 0.0, 0.0)] * len(annotated)
     cover = sample.target.get("cover") or [1.0] * len(annotated)
     frames = list(zip(predicted, annotated, cover, strict=True))[1:]
     return [box_iou(bounded(p), bounded(a)) for p, a, shown in frames if shown > 0]

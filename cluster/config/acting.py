@@ -49,7 +49,8 @@ class RewardSection(Section):
     )
     options: dict[Task, dict[str, bool | int | float]] = described(
         {},
-        "Options of tasks by name, such as `{temporal_grounding: {max_intervals: 3}}`; numbers are in the units that docs/tasks.md names.",
+        "Options of tasks by name, such as `{temporal_grounding: {max_intervals: 3}}`; docs/tasks.md names them, "
+        "with the units of numbers.",
     )
     weights: dict[Task, dict[str, float]] = described(
         {}, "Weights of a task's reward components in the total, 1 where none is given. No unit."
