@@ -65,8 +65,9 @@ def _baseline(items: Items[Label]) -> Constant:
 
 
 def _paper(text: str, truth: Label, template: Template) -> PaperScore:
+    """By the released function, which wants a `<think>` block even where the prompt asks for none."""
     label = _plain(paper.first_block(text, "answer") or "")
-    is_formed = paper.has_layout(text, layout(["answer"], template))
+    is_formed = paper.has_layout(text, layout(["answer"], "thinking"))
     return PaperScore(
         {"format": float(is_formed), "accuracy": float(label == truth.text)}, {"label": label or None}
     )

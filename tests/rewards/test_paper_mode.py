@@ -176,6 +176,16 @@ def test_plain_questions_never_get_the_format() -> None:
     assert paper("multiple_choice", f"{answer}<glue>[]</glue>", {"answer": "C"})["format"] == 1.0
 
 
+def test_quality_wants_a_think_block_in_the_direct_template_too() -> None:
+    target = {"label": "low quality"}
+    assert paper("quality", "<answer>Low quality </answer>", target, "direct") == {
+        "format": 0.0,
+        "accuracy": 1.0,
+    }
+    thought = "<think></think> <answer>low</answer>"
+    assert paper("quality", thought, target, "direct") == {"format": 1.0, "accuracy": 0.0}
+
+
 @pytest.mark.parametrize(
     ("box", "iou"),
     [
