@@ -8,6 +8,7 @@ from cluster.config import RunConfig
 from cluster.config_data_checks import DATA_CHECKS
 from cluster.config_problems import Problem
 from data.sampling import TOKEN_PIXELS
+from rewards import Scorer
 
 # A prompt's text beside its video: question, options, instruction and chat layout, tokens.
 TEXT_TOKENS = 128
@@ -155,13 +156,24 @@ def _sync(config: RunConfig) -> Iterator[Problem]:
             yield Problem(("sync.backend", key), "nccl refuses two processes on one GPU; use gloo or auto")
 
 
+def _reward(config: RunConfig) -> Iterator[Problem]:
+    reward = config.reward
+    for task in dict.fromkeys((*reward.options, *reward.weights)):
+        try:
+            Scorer(
+                task, reward.mode, config.data.template, reward.options.get(task), reward.weights.get(task)
+            )
+        except ValueError as error:
+            yield Problem(("reward.options", "reward.weights", "reward.mode"), str(error))
+
+
 def _cold_start(config: RunConfig) -> Iterator[Problem]:
     if not config.has_cold_start:
         return
-    if not config.data.thinking:
+    if config.data.template != "thinking":
         yield Problem(
-            ("data.thinking", "model.path", "run.algorithm"),
-            "demonstrations are written with a think part; leave it on, or start from a trained model.path",
+            ("data.template", "model.path", "run.algorithm"),
+            "demonstrations are written with a think part first; leave it, or start from a trained model.path",
         )
     if config.cold_start.max_steps <= config.cold_start.think_steps:
         yield Problem(
@@ -191,6 +203,7 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _learner_memory,
     _sync,
     *DATA_CHECKS,
+    _reward,
     _cold_start,
     _ray,
 )

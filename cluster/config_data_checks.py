@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cluster.config import SYNTHETIC, Dataset, RunConfig
 from cluster.config_problems import Problem
+from data.synthetic import TASKS as SYNTHETIC_TASKS
 
 
 def _tasks(config: RunConfig) -> Iterator[Problem]:
@@ -33,6 +34,22 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
             ("data.source", "data.eval_source"),
             "held-out prompts must not be the training prompts; give two files",
         )
+
+
+def _synthetic_tasks(config: RunConfig) -> Iterator[Problem]:
+    unknown = [
+        task for task, weight in config.data.tasks.items() if weight > 0 and task not in SYNTHETIC_TASKS
+    ]
+    on_synthetic = {
+        "data.source": config.trains_on_synthetic,
+        "data.eval_source": config.evaluates_on_synthetic,
+    }
+    for key, is_synthetic in on_synthetic.items():
+        if unknown and is_synthetic:
+            yield Problem(
+                (key, "data.tasks"),
+                f"no synthetic clips are made for {', '.join(unknown)}, only for {', '.join(SYNTHETIC_TASKS)}",
+            )
 
 
 def _datasets(config: RunConfig) -> Iterator[Problem]:
@@ -95,4 +112,4 @@ def _difficulty(config: RunConfig) -> Iterator[Problem]:
             yield Problem((key, "data.grades"), "difficulties are graded ones; say which file has them")
 
 
-DATA_CHECKS = (_tasks, _sources, _datasets, _difficulty)
+DATA_CHECKS = (_tasks, _sources, _synthetic_tasks, _datasets, _difficulty)

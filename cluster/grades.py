@@ -26,7 +26,7 @@ GRADES_FILE = "grades.jsonl"
 SETTINGS_FILE = "settings.json"
 # A grade depends on everything in these sections but where and how fast things run, and on these fields.
 GRADED_SECTIONS = {"model", "video", "rollout", "reward"}
-GRADED_FIELDS = {"run.seed", "data.thinking"}
+GRADED_FIELDS = {"run.seed", "data.template"}
 
 
 class Grade(BaseModel):

@@ -13,10 +13,12 @@ from cluster.datasets import difficulty_band, held_out_prompts, skipped, trainin
 from cluster.errors import RunFailure
 from cluster.progress import Progress
 from cluster.prompt_mix import Pool, PromptStream
+from data.prompts import PromptStyle
 from data.rendering import RENDERING_VERSION
 from data.sampling import SamplingContract
 from data.schema import Task, VideoPrompt, read_annotations, write_annotations
-from data.synthetic import HELD_OUT_SEED_START, Scene, make_scene
+from data.synthetic import HELD_OUT_SEED_START, TASKS, Scene, make_scene
+from rewards.scoring import read_options
 
 # Seeds of a run's training clips; those of different runs may overlap, held-out seeds lie above all of them.
 TRAINING_SEED_STRIDE = 100_003
@@ -54,6 +56,12 @@ def contract_of(config: RunConfig) -> SamplingContract:
         max_pixels=video.max_pixels,
         total_pixels=video.total_pixels,
     )
+
+
+def prompt_style_of(config: RunConfig) -> PromptStyle:
+    """How the run's prompts ask for their answers."""
+    options = {str(task): read_options(task, given) for task, given in config.reward.options.items()}
+    return PromptStyle(config.data.template, options)
 
 
 def prepare_prompts(config: RunConfig, progress: Progress, files: ClipFiles) -> PromptSet:
@@ -124,7 +132,9 @@ def _synthesize(
     """Prompts and scenes of a split; its annotations are written into the run's folder."""
     folder = (Path(config.run.output_dir) / f"clips-v{RENDERING_VERSION}" / split).absolute()
     seeds = [
-        (task, first_seed + 4 * i + list(Task).index(task)) for task, n in counts.items() for i in range(n)
+        (task, first_seed + len(TASKS) * i + TASKS.index(task))
+        for task, n in counts.items()
+        for i in range(n)
     ]
     pairs = [make_scene(task, seed, contract) for task, seed in seeds]
     prompts = [replace(prompt, video=str(folder / prompt.video)) for _, prompt in pairs]

@@ -22,7 +22,7 @@ from cluster.clips import UsableClips
 from cluster.config import RunConfig
 from cluster.placement import threads
 from cluster.progress import Progress
-from cluster.prompts import contract_of
+from cluster.prompts import contract_of, prompt_style_of
 from data.encoding import VideoEncoder
 from data.failures import ActorFailure
 from data.records import Rollout
@@ -42,12 +42,13 @@ class RewardPool:
 
     def __init__(self, config: RunConfig) -> None:
         options = {"num_cpus": config.reward.cpus_per_worker}
-        custom = {str(task): path for task, path in config.reward.custom.items()}
+        reward = config.reward
+        custom = {str(task): path for task, path in reward.custom.items()}
+        scoring = (reward.mode, config.data.template, reward.options, reward.weights)
         self._workers = {
-            f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(config.reward.mode, custom)
+            f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(*scoring, custom)
             for index in range(config.reward.num_workers)
         }
-        self._thinking = config.data.thinking
         self._timeout_s = config.reward.timeout_s
 
     def score(self, rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
@@ -62,10 +63,8 @@ class RewardPool:
         names, handles = list(self._workers), list(self._workers.values())
         count = len(handles)
         shares = [rollouts[index::count] for index in range(count)]
-        refs = [
-            handle.score.remote([item for rollout in share for item in self._items(rollout)], by_rule)
-            for handle, share in zip(handles, shares, strict=True)
-        ]
+        items = [[(rollout.prompt, r) for rollout in share for r in rollout.responses] for share in shares]
+        refs = [handle.score.remote(its, by_rule) for handle, its in zip(handles, items, strict=True)]
         answers = collect(refs, names, "scoring responses", self._timeout_s)
         queues = [iter(answer) for answer in answers]
         return [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
@@ -79,9 +78,6 @@ class RewardPool:
         """End the workers."""
         stop(self._workers, STOP_SECONDS)
         self._workers = {}
-
-    def _items(self, rollout: Rollout) -> list[tuple[Any, Any, bool]]:
-        return [(rollout.prompt, response, self._thinking) for response in rollout.responses]
 
 
 class System:
@@ -116,7 +112,7 @@ class System:
         self._starting: Future[RolloutFleet] = self._starter.submit(
             RolloutFleet.start, self._engine_settings(model_path), self._fleet_settings(), version
         )
-        self.encoder = VideoEncoder(model_path, self._contract, config.data.thinking)
+        self.encoder = VideoEncoder(model_path, self._contract, prompt_style_of(config))
         self.clips = UsableClips(
             files, self._start_loaders(), self.encoder, config.rollout.max_prompt_tokens, progress.warn
         )
@@ -168,7 +164,7 @@ class System:
         learner = LearnerGroup(
             replace(settings, banned_token_ids=tuple(self.encoder.banned_token_ids)),
             str(model_path),
-            functools.partial(VideoEncoder, str(model_path), self._contract, self._config.data.thinking),
+            functools.partial(VideoEncoder, str(model_path), self._contract, prompt_style_of(self._config)),
             [options] * section.num_workers,
             section.step_timeout_s + GRACE_SECONDS,
             self._config.sync.timeout_s + GRACE_SECONDS,

@@ -7,28 +7,31 @@ prompt came from.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import EnumMeta, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-NUM_BOXES = 8
+from rewards.targets import are_numbers, is_number
+from rewards.tasks import SPECS
+from rewards.tasks.tracking import NUM_BOXES as NUM_BOXES
+
 LETTERS = "ABCDEFGHIJ"
 # A frame index beyond this is a mistake in any video, and does not fit the decoder's integers.
 MAX_FRAME = 2**31 - 1
 
-_LARGEST = sys.float_info.max
+
+class _NamedAfterTasks(EnumMeta):
+    if TYPE_CHECKING:  # the members are only known when the registry is read
+
+        def __getattr__(cls, name: str) -> Task: ...
 
 
-class Task(StrEnum):
-    """The kinds of question a prompt can ask."""
+class Task(StrEnum, metaclass=_NamedAfterTasks):
+    """The kinds of question a prompt can ask: those of `rewards.tasks`, such as `Task.TRACKING`."""
 
-    TEMPORAL_GROUNDING = "temporal_grounding"
-    TRACKING = "tracking"
-    MULTIPLE_CHOICE = "multiple_choice"
-    GROUNDED_QA = "grounded_qa"
+    vars().update({name.upper(): name for name in SPECS})
 
 
 # What of which video is a clip: the video, its box frames, span and frame rate, as `VideoPrompt` has them.
@@ -49,8 +52,8 @@ class VideoPrompt:
         video: Path of the clip, absolute or relative to the annotation file: a video file, a folder of images (its
             frames, in the order of their names) or one image.
         question: What is asked, without any format instruction: an event, a question or an object description.
-        target: `{"interval": [s, e]}`, `{"boxes": [[x0, y0, x1, y1], ... 8]}`, `{"answer": "C"}` or
-            `{"answer": "C", "intervals": [[s, e], ...]}`; times in seconds, boxes normalised to 0-1.
+        target: The right answer in the form of its task (docs/tasks.md), such as `{"interval": [s, e]}`; times in
+            seconds, boxes normalised to 0-1.
         duration: Length of the clip in seconds; None where a dataset does not say. Tasks with times need it.
         options: Answer texts of a choice question, in letter order, without their letters.
         box_frames: For tracking, the frame index in the source video of each of the 8 boxes.
@@ -180,19 +183,9 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
 def target_problem(prompt: VideoPrompt) -> str | None:
     """Why a prompt cannot be scored against its target, or None.
 
-    What passes here passes `rewards.targets.read_target` too, which judges a target's shape and not its values.
+    What passes here passes `rewards.scoring.read_target` too, which judges a target's shape and not its values.
     """
-    if prompt.task is Task.TEMPORAL_GROUNDING:
-        return _interval_problem(prompt.target.get("interval"), prompt.duration)
-    if prompt.task is Task.TRACKING:
-        return _boxes_problem(prompt)
-    problem = _letter_problem(prompt)
-    if problem or prompt.task is Task.MULTIPLE_CHOICE:
-        return problem
-    intervals = prompt.target.get("intervals")
-    if not isinstance(intervals, list) or not intervals:
-        return "target.intervals must be a non-empty list of [start, end]"
-    return next((p for p in (_interval_problem(i, prompt.duration) for i in intervals) if p), None)
+    return SPECS[prompt.task].problem(prompt)
 
 
 def _fields_problem(fields: Any) -> str | None:
@@ -208,64 +201,12 @@ def _fields_problem(fields: Any) -> str | None:
     return None
 
 
-def _interval_problem(interval: Any, duration: float | None) -> str | None:
-    if duration is None:
-        return "missing duration, which a target with times needs"
-    if not _is_numbers(interval, 2):
-        return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
-    start, end = interval
-    if not start < end:
-        return f"target interval {interval} must satisfy start < end"
-    if start >= duration or end <= 0:
-        return f"target interval {interval} lies outside the clip of {duration} s"
-    return None
-
-
-def _boxes_problem(prompt: VideoPrompt) -> str | None:
-    boxes = prompt.target.get("boxes")
-    if (
-        not isinstance(boxes, list)
-        or len(boxes) != NUM_BOXES
-        or not all(_is_numbers(box, 4) for box in boxes)
-    ):
-        return f"target.boxes must be {NUM_BOXES} boxes [x0, y0, x1, y1]"
-    outside = next((box for box in boxes if not _covers_something(box)), None)
-    if outside:
-        return f"target box {outside} covers nothing of the frame: inverted, empty, or not normalised to 0-1"
-    if prompt.box_frames and len(prompt.box_frames) != NUM_BOXES:
-        return f"box_frames must name {NUM_BOXES} frames, found {len(prompt.box_frames)}"
-    return None
-
-
-def _letter_problem(prompt: VideoPrompt) -> str | None:
-    letter = prompt.target.get("answer")
-    letters = LETTERS[: len(prompt.options)]
-    if not isinstance(letter, str) or len(letter) != 1 or letter not in letters:
-        return f"target.answer must be one of {letters or 'the options (none given)'}, found {letter!r:.60}"
-    return None
-
-
-def _covers_something(box: list[float]) -> bool:
-    """Whether a box has an area within 0-1; predictions are cut to that before they are compared."""
-    x0, y0, x1, y1 = box
-    return max(x0, 0) < min(x1, 1) and max(y0, 0) < min(y1, 1)
-
-
-def _is_numbers(value: Any, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number that fits a float; a boolean is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
-
-
 def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    return is_number(value) and value > 0
 
 
 def _is_span(value: Any) -> bool:
-    return _is_numbers(value, 2) and 0 <= value[0] < value[1]
+    return isinstance(value, list) and len(value) == 2 and are_numbers(value) and 0 <= value[0] < value[1]
 
 
 def _is_text(value: Any) -> bool:
@@ -291,7 +232,7 @@ def _is_target(value: Any) -> bool:
 
 def _is_options(value: Any) -> bool:
     fits = isinstance(value, list) and len(value) <= len(LETTERS)
-    return fits and all(_is_text(option) or _is_number(option) for option in value)
+    return fits and all(_is_text(option) or is_number(option) for option in value)
 
 
 def _is_frames(value: Any) -> bool:

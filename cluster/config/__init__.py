@@ -97,6 +97,11 @@ class RunConfig(Section):
         return self.data.source == SYNTHETIC and not self.data.datasets
 
     @property
+    def evaluates_on_synthetic(self) -> bool:
+        """Whether the held-out clips are rendered."""
+        return self.data.eval_source == SYNTHETIC and not self.data.eval_datasets
+
+    @property
     def has_cold_start(self) -> bool:
         """Whether the supervised stage takes place."""
         return self.model.path == TINY or self.run.algorithm == "sft"

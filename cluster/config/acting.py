@@ -47,6 +47,14 @@ class RewardSection(Section):
     mode: Literal["strict", "paper"] = described(
         "strict", "`strict` parsing, or `paper`: as the paper's released functions."
     )
+    options: dict[Task, dict[str, bool | int | float]] = described(
+        {},
+        "Options of tasks by name, such as `{temporal_grounding: {max_intervals: 3}}`; docs/tasks.md names them, "
+        "with the units of numbers.",
+    )
+    weights: dict[Task, dict[str, float]] = described(
+        {}, "Weights of a task's reward components in the total, 1 where none is given. No unit."
+    )
     custom: dict[Task, str] = described(
         {}, "Reward functions of your own by task, dotted paths `package.module.function`."
     )

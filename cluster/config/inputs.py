@@ -6,6 +6,8 @@ from typing import Literal
 
 from cluster.config.base import Section, described
 from data.schema import Task
+from data.synthetic import TASKS as SYNTHETIC_TASKS
+from rewards import Template
 
 TINY = "tiny"
 SYNTHETIC = "synthetic"
@@ -129,10 +131,14 @@ class DataSection(Section):
     )
     eval_prompts_per_task: int = described(200, "Held-out prompts of each task, prompts.", ge=1)
     tasks: dict[Task, float] = described(
-        dict.fromkeys(Task, 1.0),
+        dict.fromkeys(SYNTHETIC_TASKS, 1.0),
         "Share of each task among the training prompts, relative weights; one not named is left out.",
     )
-    thinking: bool = described(True, "Ask for a think part before the answer, and reward it in the format.")
+    template: Template = described(
+        "thinking",
+        "How prompts ask for the answer, and what the format rewards: `thinking` first, the answer alone, "
+        "`direct`, or `answer_first` with an explanation after it.",
+    )
     num_loaders: int = described(1, "Video loaders, actors.", ge=1)
     cpus_per_loader: float = described(0.1, "CPUs reserved for a loader, cores.", ge=0)
     decode_timeout_s: float = described(

@@ -38,16 +38,35 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     sys.modules.pop("my_rewards", None)
 
 
-def item(text: str = GOOD, thinking: bool = True) -> tuple[VideoPrompt, Response, bool]:
+def item(text: str = GOOD, tokens: int = 0) -> tuple[VideoPrompt, Response]:
     prompt = VideoPrompt("p", Task.MULTIPLE_CHOICE, "c.mp4", "?", {"answer": "B"}, 4.0, ("red", "blue"))
-    return prompt, Response(0, [], text, [], "stop", []), thinking
+    return prompt, Response(0, [1] * tokens, text, [], "stop", [])
 
 
 def test_responses_are_scored_by_rule_in_order() -> None:
-    scores = RewardWorker().score([item(GOOD), item(BAD), item("<answer>B</answer>", thinking=False)])
-    assert [score.total for score in scores] == [2.0, 0.0, 2.0]
+    scores = RewardWorker().score([item(GOOD), item(BAD), item("<answer>B</answer>")])
+    assert [score.total for score in scores] == [2.0, 0.0, 1.0]
     assert scores[0].rewards == {"format": 1.0, "accuracy": 1.0}
     assert scores[1].reason
+
+
+def test_the_template_decides_the_format() -> None:
+    answers = [item("<answer>B</answer>"), item("<answer>B</answer><think>red</think>"), item(GOOD)]
+    assert [score.parsed for score in RewardWorker(template="direct").score(answers)] == [True, False, False]
+    first = RewardWorker(template="answer_first").score(answers)
+    assert [score.parsed for score in first] == [False, True, False]
+
+
+def test_options_and_weights_are_for_training_only() -> None:
+    worker = RewardWorker(
+        options={"multiple_choice": {"length_bonus": 0.2, "length_bonus_min_tokens": 10}},
+        weights={"multiple_choice": {"format": 0.5}},
+    )
+    (score,) = worker.score([item(tokens=10)])
+    assert score.rewards == {"format": 1.0, "accuracy": 1.0, "length_bonus": 0.2}
+    assert score.total == pytest.approx(1.7)
+    (score,) = worker.score([item(tokens=10)], by_rule=True)
+    assert (score.rewards, score.total) == ({"format": 1.0, "accuracy": 1.0}, 2.0)
 
 
 def test_letters_beyond_the_options_are_no_answers() -> None:

@@ -111,9 +111,13 @@ CASES = {
         "must not be the training prompts",
     ),
     "a cold start on other clips": ({"data": {"source": "a.jsonl"}}, "model.path", "`synthetic` clips only"),
-    "a cold start without thinking": ({"data": {"thinking": False}}, "data.thinking", "with a think part"),
+    "a cold start without thinking": (
+        {"data": {"template": "direct"}},
+        "data.template",
+        "with a think part",
+    ),
     "supervised without thinking": (
-        {"data": {"thinking": False}, "model": TRAINED, "run": {"algorithm": "sft"}},
+        {"data": {"template": "direct"}, "model": TRAINED, "run": {"algorithm": "sft"}},
         "run.algorithm",
         "with a think part",
     ),
@@ -121,6 +125,21 @@ CASES = {
         {"cold_start": {"max_steps": 250, "think_steps": 250}},
         "cold_start.think_steps",
         "is ever shown",
+    ),
+    "a task that no clip is drawn for": (
+        {"data": {"tasks": {"captioning": 1.0}, "eval_source": "a.jsonl"}},
+        "data.tasks",
+        "no synthetic clips are made for captioning",
+    ),
+    "an option of another task": (
+        {"reward": {"options": {"tracking": {"boundary_penalty": True}}}},
+        "reward.options",
+        "tracking: boundary_penalty",
+    ),
+    "a weight of no component": (
+        {"reward": {"weights": {"tracking": {"accuracy": 1.0}}}},
+        "reward.weights",
+        "it has format, iou",
     ),
     "CPUs of a cluster": ({"ray": {"address": "auto", "num_cpus": 2}}, "ray.num_cpus", "its own"),
 }
@@ -150,7 +169,7 @@ def test_found_once_and_alone(name: str) -> None:
         {"learner": {"warmup_steps": 10}, "grpo": {"steps": 2}},
         {"data": {"source": "a.jsonl", "num_prompts": None}, "model": TRAINED},
         {"grpo": {"clip_low": 0.2, "clip_high": 0.28}},
-        {"data": {"thinking": False}, "model": TRAINED},
+        {"data": {"template": "direct"}, "model": TRAINED},
         {"cold_start": {"max_steps": 251, "think_steps": 250}},
         {"cold_start": {"max_steps": 4, "think_steps": 250}, "model": TRAINED},
     ],

@@ -111,7 +111,7 @@ def test_other_settings_refuse_to_share_a_file(config: RunConfig, tmp_path: Path
 def test_the_settings_of_a_grade_are_fields() -> None:
     assert set(all_fields()) >= GRADED_FIELDS
     assert set(sections()) >= GRADED_SECTIONS
-    assert set(settings_of(make_config())) >= {"model.path", "rollout.temperature", "data.thinking"}
+    assert set(settings_of(make_config())) >= {"model.path", "rollout.temperature", "data.template"}
 
 
 def test_progress_counts_what_was_graded_before(config: RunConfig) -> None:

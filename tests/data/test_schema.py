@@ -19,7 +19,7 @@ from data.schema import (
     read_annotations,
     write_annotations,
 )
-from rewards.targets import read_target
+from rewards.scoring import read_target
 
 BOX = [0.1, 0.2, 0.3, 0.4]
 TARGETS: dict[str, dict[str, Any]] = {
@@ -27,6 +27,13 @@ TARGETS: dict[str, dict[str, Any]] = {
     "tracking": {"boxes": [BOX] * NUM_BOXES},
     "multiple_choice": {"answer": "B"},
     "grounded_qa": {"answer": "B", "intervals": [[1, 2.5], [3, 9]]},
+    "spatial_grounding": {"box": BOX},
+    "captioning": {"caption": "A door opens.", "events": ["a door opens"]},
+    "quality": {"label": "Red "},
+    "numerical": {"number": 3},
+    "ocr": {"text": "EXIT"},
+    "free_form": {"text": "because it rains"},
+    "regression": {"number": 2.5},
 }
 NESTED = "[" * 100_000
 
@@ -199,6 +206,20 @@ UNUSABLE_TARGETS: list[tuple[str, Any]] = [
     ("grounded_qa", {"answer": "A", "intervals": [[1, 2], [4, 3]]}),
     ("grounded_qa", {"answer": "A", "intervals": [[1, 2], [3, math.nan]]}),
     ("grounded_qa", {"answer": None, "intervals": [[1, 2]]}),
+    ("tracking", {"boxes": [BOX] * NUM_BOXES, "cover": [1.0] * 7}),
+    ("tracking", {"boxes": [BOX] * NUM_BOXES, "cover": "all"}),
+    ("spatial_grounding", {"box": [0.3, 0.2, 0.1, 0.4]}),
+    ("spatial_grounding", {"box": [BOX]}),
+    ("captioning", {"caption": " "}),
+    ("captioning", {"caption": "A door opens.", "events": []}),
+    ("captioning", {"caption": "A door opens.", "events": ["a door opens", ""]}),
+    ("quality", {"label": "green"}),
+    ("quality", {"label": None}),
+    ("numerical", {"number": "3"}),
+    ("numerical", {"number": True}),
+    ("regression", {"number": math.inf}),
+    ("ocr", {"text": "\n"}),
+    ("free_form", {}),
 ]
 
 
@@ -224,6 +245,7 @@ numbers = st.one_of(
     st.integers(-1, 10), st.floats(), st.just(10**400), st.booleans(), st.none(), st.text(max_size=1)
 )
 pairs = st.one_of(st.lists(numbers, max_size=3), st.just([1, 2]))
+texts = st.one_of(st.text(max_size=2), st.none())
 boxes = st.one_of(st.lists(numbers, min_size=4, max_size=4), st.just(BOX))
 
 
@@ -236,6 +258,12 @@ boxes = st.one_of(st.lists(numbers, min_size=4, max_size=4), st.just(BOX))
             "intervals": st.lists(pairs, max_size=3),
             "boxes": st.one_of(st.just([BOX] * NUM_BOXES), st.lists(boxes, min_size=8, max_size=8)),
             "answer": st.one_of(st.text(max_size=2), st.sampled_from("ABCDEF"), st.none()),
+            "box": boxes,
+            "number": numbers,
+            "text": texts,
+            "label": texts,
+            "caption": texts,
+            "events": st.lists(texts, max_size=2),
         },
     ),
     options=st.lists(st.text(max_size=2), max_size=30),
@@ -246,7 +274,7 @@ def test_what_is_read_can_be_scored(task: Task, target: dict[str, Any], options:
         prompt = parse_prompt(annotation(target=target, task=str(task), options=options), Path())
     except AnnotationError:
         return
-    read_target(prompt.task, prompt.target, len(prompt.options) or None)
+    read_target(prompt.task, prompt.target, prompt.options or None)
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
