@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cluster.config import SYNTHETIC, RunConfig
 from cluster.config_problems import Problem
+from cluster.config_reward_checks import reward_contradictions
 from data.sampling import TOKEN_PIXELS
 
 # A prompt's text beside its video: question, options, instruction and chat layout, tokens.
@@ -218,4 +219,5 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _sources,
     _cold_start,
     _ray,
+    reward_contradictions,
 )

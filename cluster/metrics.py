@@ -97,6 +97,11 @@ class StepRecord(Record):
     clips_skipped: int = Field(0, description="prompts skipped in this step: their clip or length")
     clips_quarantined: int = Field(0, description="clips quarantined so far in the run")
     rewards_failed: int = Field(0, description="responses whose reward function raised or gave NaN")
+    judge_requests: Number = Field(None, description="requests to the judge of captions so far, retries too")
+    judge_unreadable: Number = Field(None, description="its answers so far that held no verdicts")
+    judge_fallbacks: Number = Field(
+        None, description="captions so far that the lexical judge had to take over"
+    )
     cache_hit_rate: Number = Field(None, description="share of clip requests served from the cache")
 
     seconds: PerStage = PerStage()

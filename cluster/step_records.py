@@ -50,6 +50,7 @@ def step_record(
         clips_skipped=taken.skipped,
         clips_quarantined=int(clips["quarantined"]),
         rewards_failed=sum(failed(score) for group in taken.groups for score in group.scores),
+        **system.rewards.metrics(),
         cache_hit_rate=clips["hits"] / max(1.0, clips["hits"] + clips["misses"]),
         seconds=PerStage(
             **taken.seconds,

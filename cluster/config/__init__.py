@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cluster.config.acting import EvaluationSection, RewardSection, RolloutSection
+from cluster.config.acting import EvaluationSection, JudgeSection, RewardSection, RolloutSection
 from cluster.config.base import Section, described
 from cluster.config.inputs import SYNTHETIC, TINY, DataSection, ModelSection, RunSection, VideoSection
 from cluster.config.learning import CheckpointSection, ColdStartSection, GrpoSection, LearnerSection
@@ -24,6 +24,7 @@ __all__ = [
     "DataSection",
     "EvaluationSection",
     "GrpoSection",
+    "JudgeSection",
     "LearnerSection",
     "LoggingSection",
     "ModelSection",
@@ -48,6 +49,7 @@ class RunConfig(Section):
     cold_start: ColdStartSection = described(ColdStartSection(), "The supervised stage.")
     rollout: RolloutSection = described(RolloutSection(), "Rollout workers.")
     reward: RewardSection = described(RewardSection(), "Reward workers.")
+    judge: JudgeSection = described(JudgeSection(), "The judge of captions.")
     learner: LearnerSection = described(LearnerSection(), "Learner ranks.")
     grpo: GrpoSection = described(GrpoSection(), "Group relative policy optimisation.")
     sync: SyncSection = described(SyncSection(), "Weight sync.")
@@ -65,6 +67,11 @@ class RunConfig(Section):
     def feature_cache(self) -> Path:
         """Folder of a frozen vision tower's features, shared by all runs beside this one."""
         return Path(self.run.output_dir).absolute() / "features"
+
+    @property
+    def judge_cache(self) -> Path:
+        """File of what the judge of captions has answered."""
+        return Path(self.judge.cache or self.run_dir / "judge.sqlite").absolute()
 
     @property
     def tower_is_frozen(self) -> bool:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors import reward_worker
 from actors.custom_reward import CustomRewardError, load_custom_reward
+from actors.judge_endpoint import JudgeSettings
 from actors.reward_worker import RewardWorker
 from data.records import Response
 from data.schema import Task, VideoPrompt
+from rewards import Score
+from tests.actors.judge_server import serving, slow
 
 GOOD = "<think>it is red</think><answer>B</answer>"
 BAD = "no idea"
@@ -114,3 +118,46 @@ def test_a_wrong_path_is_named_at_the_start(path: str, problem: str) -> None:
     assert path in str(error.value) and problem in str(error.value)
     with pytest.raises(CustomRewardError):
         RewardWorker(custom={"tracking": path})
+
+
+def recall(task: str, response: str, *_: Any, judge: Any = None, **__: Any) -> Score:
+    """A scorer that asks a judge about what stands behind the colon."""
+    told = judge(["red", "blue"], response.partition(":")[2]) if judge else [False, False]
+    value = sum(told) / len(told)
+    return Score({"recall": value}, value, True, None, None)
+
+
+def captions(texts: Sequence[str]) -> list[tuple[VideoPrompt, Response, bool]]:
+    return [item(f"caption:{text}") for text in texts]
+
+
+def test_the_judge_is_asked_about_all_responses_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_worker, "score_response", recall)
+    with serving() as server:
+        server.always = slow(0.15)
+        settings = JudgeSettings(server.url, "m", str(tmp_path / "j.sqlite"), requests_per_minute=60_000)
+        worker = RewardWorker(judge=settings)
+        scores = worker.score(captions(["a red one", "a red and a blue one", "none", "a red one"]))
+    assert [score.total for score in scores] == [0.5, 1.0, 0.0, 0.5]
+    assert len(server.requests) == server.busiest == 3
+    assert worker.judge_report().requests == 3
+
+
+def test_responses_with_a_custom_reward_are_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_worker, "score_response", recall)
+    custom = {"multiple_choice": "my_rewards.length"}
+    with serving() as server:
+        settings = JudgeSettings(server.url, "m", str(tmp_path / "j.sqlite"))
+        worker = RewardWorker(custom=custom, judge=settings)
+        worker.score(captions(["a red one"]))
+        assert server.requests == []
+        (score,) = worker.score(captions(["a red one"]), by_rule=True)
+    assert score.total == 0.5 and len(server.requests) == 1
+
+
+def test_without_a_judge_there_is_nothing_to_report() -> None:
+    assert RewardWorker().judge_report().requests == 0

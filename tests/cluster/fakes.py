@@ -100,6 +100,9 @@ class FakeRewards:
         self.by_rule.append(by_rule)
         return [[self._score(r.prompt, response.text) for response in r.responses] for r in rollouts]
 
+    def metrics(self) -> dict[str, float]:
+        return {"judge_requests": 7.0}
+
     def _score(self, prompt: VideoPrompt, text: str) -> Score:
         name, _, index = text.partition("/")
         assert name == prompt.id
