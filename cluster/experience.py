@@ -18,6 +18,7 @@ from actors.rollout_fleet import RolloutRequest, Submitted
 from cluster.clips import take_usable
 from cluster.config import RunConfig
 from cluster.prompts import PromptStream
+from cluster.shuffle_bonus import OrderBonus, score_order, submit_with_shuffled
 from cluster.system import System
 from data.records import Rollout, SamplingSettings, TrainSample
 from learner.advantages import compute_advantages, overlong_penalty
@@ -33,8 +34,9 @@ class Group:
 
     Attributes:
         clip: Object reference of the decoded clip.
-        rewards: Total of each score, with what the response's length costs.
+        rewards: Total of each score, with what the response's length costs and what the order of frames gains.
         staleness: Learner version minus the oldest behaviour version in the group, when it was taken.
+        order: How the policy did with the frames shuffled; None where the task has no such bonus.
     """
 
     rollout: Rollout
@@ -43,6 +45,7 @@ class Group:
     rewards: list[float]
     staleness: int
     advantages: list[float] = field(default_factory=list)
+    order: OrderBonus | None = None
 
     @property
     def informative(self) -> bool:
@@ -87,10 +90,11 @@ class Taken:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A group on its way."""
+    """A group on its way, and the one on shuffled frames beside it where there is one."""
 
     clip: Any
     submitted: Submitted
+    shuffled: Submitted | None
 
 
 class GroupProducer:
@@ -126,12 +130,14 @@ class GroupProducer:
         pending, skipped = self._pop(count)
         started = time.monotonic()
         rollouts = self._system.fleet.gather([item.submitted for item in pending])
+        beside = self._system.fleet.gather([item.shuffled for item in pending if item.shuffled])
         sampled = time.monotonic()
-        scores = self._system.rewards.score(rollouts)
+        scores = self._system.rewards.score([*rollouts, *beside])
         scored = time.monotonic()
+        usual, shuffled = scores[: len(rollouts)], iter(scores[len(rollouts) :])
         groups = [
-            self._group(item, rollout, its)
-            for item, rollout, its in zip(pending, rollouts, scores, strict=True)
+            self._group(item, rollout, its, next(shuffled) if item.shuffled else None)
+            for item, rollout, its in zip(pending, rollouts, usual, strict=True)
         ]
         set_advantages(groups, self._config)
         decode, self._decode_seconds = self._decode_seconds, 0.0
@@ -156,8 +162,9 @@ class GroupProducer:
         ]
         self._decode_seconds += time.monotonic() - started
         # Strictly on-policy, nothing else is being sampled now, so waiting for the whole step costs little.
-        submitted = iter(self._system.submit(requests, together=self._config.grpo.max_staleness == 0))
-        self._pending += [None if clip is None else _Pending(clip, next(submitted)) for _, clip in found]
+        together = self._config.grpo.max_staleness == 0
+        submitted = iter(submit_with_shuffled(self._system, requests, self._config, together))
+        self._pending += [None if clip is None else _Pending(clip, *next(submitted)) for _, clip in found]
         self._next += len(found)
 
     def _pop(self, count: int) -> tuple[list[_Pending], int]:
@@ -181,13 +188,18 @@ class GroupProducer:
             seed=self._config.run.seed * SEED_STRIDE + position,
         )
 
-    def _group(self, item: _Pending, rollout: Rollout, scores: list[Score]) -> Group:
+    def _group(
+        self, item: _Pending, rollout: Rollout, scores: list[Score], shuffled: list[Score] | None
+    ) -> Group:
         lengths = torch.tensor([len(response.token_ids) for response in rollout.responses])
         section = self._config.rollout
         penalties = overlong_penalty(lengths, section.max_response_tokens, self._config.grpo.overlong_buffer)
         rewards = [score.total + penalty for score, penalty in zip(scores, penalties.tolist(), strict=True)]
+        order = score_order(rollout.prompt.task, scores, shuffled, self._config) if shuffled else None
+        if order:
+            rewards = [reward + bonus for reward, bonus in zip(rewards, order.bonuses, strict=True)]
         oldest = min(version for response in rollout.responses for _, _, version in response.weight_versions)
-        return Group(rollout, item.clip, scores, rewards, self._system.version - oldest)
+        return Group(rollout, item.clip, scores, rewards, self._system.version - oldest, order=order)
 
 
 def set_advantages(groups: Sequence[Group], config: RunConfig) -> None:

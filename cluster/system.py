@@ -217,9 +217,13 @@ class System:
         lacks, so that no frozen tower ever runs twice on a clip.
         """
         if self._config.learner.feature_cache_gib and self._learner is not None:
-            clips, prompts = [request.clip for request in requests], [request.prompt for request in requests]
-            digest = self.learner.compute_features(clips, prompts)
-            requests = [replace(request, tower_digest=digest) for request in requests]
+            # The learner never sees shuffled frames, so the engine's own tower runs on them.
+            usual = [request for request in requests if request.shuffle_seed is None]
+            digest = self.learner.compute_features([r.clip for r in usual], [r.prompt for r in usual])
+            requests = [
+                replace(request, tower_digest=digest) if request.shuffle_seed is None else request
+                for request in requests
+            ]
         return self.fleet.submit(requests, together)
 
     def connect(self) -> float:
