@@ -23,8 +23,9 @@ from data.schema import VideoPrompt
 LOADING = "decoding clips"
 ADVICE = "Its log, in Ray's session folder, has more."
 
-# A clip is a file and, for tracking, the frames its boxes belong to: they may decide which frames are sampled.
-ClipKey = tuple[str, tuple[int, ...]]
+# A clip is a file and what may decide which of its frames are sampled: for tracking the frames its boxes belong to,
+# for a closer look the windows.
+ClipKey = tuple[str, tuple[int, ...], tuple[tuple[float, float], ...]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class ClipPool:
         self._cached: OrderedDict[ClipKey, _Cached] = OrderedDict()
         self._quarantined: dict[ClipKey, str] = {}
         self._tokens: dict[ClipKey, int] = {}
+        self._frame_times: dict[ClipKey, tuple[float, ...]] = {}
         self._counts: Counter[str] = Counter()
         self._cached_bytes = 0
         self._decode_seconds = 0.0
@@ -104,10 +106,14 @@ class ClipPool:
         """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
         return self._tokens[clip_key(prompt)]
 
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """When each frame of a prompt with windows is in the video, seconds, once its clip was requested."""
+        return self._frame_times[clip_key(prompt)]
+
     @property
     def quarantined(self) -> dict[str, str]:
         """Clips given up on: file and reason."""
-        return {video: reason for (video, _), reason in self._quarantined.items()}
+        return {video: reason for (video, _, _), reason in self._quarantined.items()}
 
     def metrics(self) -> dict[str, float]:
         """Counters since the start, and what is held now.
@@ -152,6 +158,8 @@ class ClipPool:
             self._cached[key] = _Cached(load.clip, report.nbytes)
             self._cached_bytes += report.nbytes
             self._tokens[key] = report.tokens
+            if report.frame_times:
+                self._frame_times[key] = report.frame_times
         else:
             self._quarantined[key] = report.problem
 
@@ -173,4 +181,4 @@ class ClipPool:
 
 def clip_key(prompt: VideoPrompt) -> ClipKey:
     """What the clip of a prompt is cached by."""
-    return prompt.video, prompt.box_frames
+    return prompt.video, prompt.box_frames, prompt.windows

@@ -44,16 +44,22 @@ class IsolatedDecoder:
         self.timeout_s = timeout_s
         self._child: _Child | None = None
 
-    def decode(self, path: str, box_frames: Sequence[int] = ()) -> Clip:
+    def decode(
+        self, path: str, box_frames: Sequence[int] = (), windows: tuple[tuple[float, float], ...] = ()
+    ) -> Clip:
         """Decode one clip; after a failure of any kind once more in a fresh child.
+
+        Args:
+            windows: The contract's, for this clip.
 
         Raises:
             ClipError: the second attempt failed too: cannot be decoded, took too long, or killed the child.
             RuntimeError: no child could be started; nothing to do with the clip.
         """
+        contract = replace(self.contract, windows=windows)
         for _ in range(ATTEMPTS):
             try:
-                return self._attempt(path, box_frames)
+                return self._attempt(path, contract, box_frames)
             except ClipError as error:
                 failure = error
                 self.close()
@@ -79,13 +85,13 @@ class IsolatedDecoder:
     ) -> None:
         self.close()
 
-    def _attempt(self, path: str, box_frames: Sequence[int]) -> Clip:
+    def _attempt(self, path: str, contract: SamplingContract, box_frames: Sequence[int]) -> Clip:
         if self._child is not None and self._child.process.poll() is not None:
             self.close()
         if self._child is None:
             self._child = _Child()
         try:
-            return self._child.decode(path, self.contract, box_frames, time.monotonic() + self.timeout_s)
+            return self._child.decode(path, contract, box_frames, time.monotonic() + self.timeout_s)
         except TimeoutError:
             raise ClipError(path, f"not decoded within {self.timeout_s:g} s") from None
         except (EOFError, ConnectionError):

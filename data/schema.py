@@ -49,6 +49,7 @@ class VideoPrompt:
         duration: Length of the clip in seconds.
         options: Answer texts of a choice question, in letter order, without their letters.
         box_frames: For tracking, the frame index in the source video of each of the 8 boxes.
+        windows: Parts of the clip, in seconds, to sample denser. Not of the annotation: `data.perception` sets them.
     """
 
     id: str
@@ -59,6 +60,7 @@ class VideoPrompt:
     duration: float
     options: tuple[str, ...] = ()
     box_frames: tuple[int, ...] = ()
+    windows: tuple[tuple[float, float], ...] = ()
 
     @property
     def first_box(self) -> list[float]:

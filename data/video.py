@@ -69,6 +69,11 @@ class Clip:
         return self.total_frames / self.native_fps
 
     @property
+    def frame_times(self) -> tuple[float, ...]:
+        """When each frame is in the source video, seconds; told to the engines as evenly spaced."""
+        return tuple(index / self.native_fps for index in self.frame_indices)
+
+    @property
     def nbytes(self) -> int:
         """Size of the pixels, bytes."""
         return self.frames.nbytes

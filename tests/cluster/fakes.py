@@ -50,6 +50,10 @@ class FakeClips:
         self.requested += [prompt.id for prompt in asked]
         return [None if prompt.id in self.broken else f"clip of {prompt.id}" for prompt in asked]
 
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """As if frames were shown twice as late as they are."""
+        return tuple(prompt.duration * number / 16 for number in range(8))
+
     def problem(self, prompt: VideoPrompt) -> str | None:
         return f"{prompt.id} is broken" if prompt.id in self.broken else None
 
