@@ -20,7 +20,7 @@ class EvalSample:
 
     Attributes:
         prompt: As it was asked last; after a closer look it has that look's windows.
-        response: Text of the response; empty when there is none. After a closer look its times are on the video's clock.
+        response: Text of the response; empty when there is none. After a closer look with times of the video's clock.
         score: None when the prompt could not be evaluated: it then counts 0 everywhere.
         tokens: Length of the response.
         problem: Why the prompt could not be evaluated, a clip that does not decode for instance.

@@ -81,9 +81,14 @@ def honest(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:
     verdicts(*told)(server, handler)
 
 
-def slow(seconds: float) -> Answer:
+def gathering(number: int) -> Answer:
+    """Answers once so many requests are there at a time, and leaves one more the time to show."""
+
     def answer(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:
-        server.closing.wait(seconds)
+        end = time.monotonic() + 30
+        while server.busiest < number and time.monotonic() < end:
+            server.closing.wait(0.01)
+        server.closing.wait(0.1)
         honest(server, handler)
 
     return answer

@@ -17,7 +17,7 @@ from actors.reward_worker import RewardWorker
 from data.records import Response
 from data.schema import Task, VideoPrompt
 from rewards import Score
-from tests.actors.judge_server import serving, slow
+from tests.actors.judge_server import gathering, serving
 
 GOOD = "<think>it is red</think><answer>B</answer>"
 BAD = "no idea"
@@ -136,8 +136,10 @@ def test_the_judge_is_asked_about_all_responses_at_once(
 ) -> None:
     monkeypatch.setattr(reward_worker, "score_response", recall)
     with serving() as server:
-        server.always = slow(0.15)
-        settings = JudgeSettings(server.url, "m", str(tmp_path / "j.sqlite"), requests_per_minute=60_000)
+        server.always = gathering(3)
+        settings = JudgeSettings(
+            server.url, "m", str(tmp_path / "j.sqlite"), requests_per_minute=60_000, timeout_s=60.0
+        )
         worker = RewardWorker(judge=settings)
         scores = worker.score(captions(["a red one", "a red and a blue one", "none", "a red one"]))
     assert [score.total for score in scores] == [0.5, 1.0, 0.0, 0.5]

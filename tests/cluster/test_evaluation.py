@@ -145,6 +145,13 @@ def test_an_answer_that_names_nothing_stands() -> None:
     assert samples[0].response == "no idea"
 
 
+def test_a_closer_look_that_names_nothing_ends_the_looking() -> None:
+    """Going back to the usual frames would ask the first question again."""
+    samples, batches = look(Task.TEMPORAL_GROUNDING, {"p0": ["<answer>2 to 4</answer>", "no idea"]}, rounds=4)
+    assert [windows(batch) for batch in batches] == [{"p0": ()}, {"p0": ((2, 4),)}]
+    assert samples[0].response == "no idea"
+
+
 def test_a_choice_is_asked_for_its_evidence_first_and_plainly_last() -> None:
     grounded = "<answer>B</answer><glue>[(1, 2)]</glue>"
     answers = {"p0": [grounded, grounded, "<answer>A</answer>"], "p1": ["?", "?", "<answer>A</answer>"]}
