@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import ray
 
 from actors.caption_judge import JudgeReport
+from cluster import system
 from cluster.system import RewardPool, judge_metrics, judge_settings, learner_settings
 from data.failures import ActorFailure
 from data.records import Response, Rollout
@@ -119,30 +121,36 @@ def test_the_counters_of_all_judges_are_taken_together() -> None:
     assert judge_metrics([]) == {}
 
 
-def test_trouble_with_the_judge_is_told_once_for_each_kind(ray_cluster: None) -> None:
-    """Two workers that report the same; the pool asks real actors."""
-    told: list[str] = []
-    pool = RewardPool(make_config(reward={"num_workers": 2}), told.append)
-    troubled = ray.remote(num_cpus=0)(Troubled)
-    pool._workers = {f"reward-{n}": troubled.remote() for n in range(2)}
-    pool._has_judge = True
-    pool.score([])
-    pool.score([])
-    assert told == ["no money", "no sense"]
-    assert pool.metrics()["judge_fallbacks"] == 8
-    pool.shutdown()
-
-
-class Troubled:
-    """A reward worker whose judge fails."""
+class TroubledWorker:
+    """A reward worker in this process, whose judge fails in another way the second time."""
 
     def __init__(self) -> None:
         self.asked = 0
+        self.score = self.judge_report = self
 
-    def score(self, items: object, by_rule: bool) -> list[object]:
-        return []
+    def options(self, **options: object) -> TroubledWorker:
+        return TroubledWorker()
 
-    def judge_report(self) -> JudgeReport:
+    def remote(self, *arguments: object) -> TroubledWorker:
+        return self
+
+    def report(self) -> JudgeReport:
         self.asked += 1
         problems = {"BudgetSpent": "no money"} | ({"UnreadableAnswer": "no sense"} if self.asked > 1 else {})
         return JudgeReport(fallbacks=2 * self.asked, problems=problems)
+
+
+def test_trouble_with_the_judge_is_told_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(system, "ray", SimpleNamespace(remote=lambda actor: TroubledWorker()))
+    monkeypatch.setattr(system, "collect", lambda refs, *rest: [[] for _ in refs])
+    monkeypatch.setattr(
+        system, "call", lambda workers, *rest, **more: {n: w.report() for n, w in workers.items()}
+    )
+    pool = RewardPool(make_config(reward={"num_workers": 2}, judge=ENDPOINT), told.append)
+    pool.score([])
+    assert told == ["no money"]
+    pool.score([])
+    pool.score([])
+    assert told == ["no money", "no sense"]
+    assert pool.metrics()["judge_fallbacks"] == 12
