@@ -64,6 +64,7 @@ class ClipPool:
         self._cached: OrderedDict[ClipKey, _Cached] = OrderedDict()
         self._quarantined: dict[ClipKey, str] = {}
         self._tokens: dict[ClipKey, int] = {}
+        self._frame_times: dict[ClipKey, tuple[float, ...]] = {}
         self._counts: Counter[str] = Counter()
         self._cached_bytes = 0
         self._decode_seconds = 0.0
@@ -104,6 +105,10 @@ class ClipPool:
     def problem(self, prompt: VideoPrompt) -> str | None:
         """Why the clip of a prompt was given up on, or None."""
         return self._quarantined.get(prompt.clip_key)
+
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """When each frame of a prompt with windows is, seconds from the clip's start, once its clip was requested."""
+        return self._frame_times[prompt.clip_key]
 
     @property
     def quarantined(self) -> dict[str, str]:
@@ -153,6 +158,8 @@ class ClipPool:
             self._cached[key] = _Cached(load.clip, report.nbytes)
             self._cached_bytes += report.nbytes
             self._tokens[key] = report.tokens
+            if report.frame_times:
+                self._frame_times[key] = report.frame_times
         else:
             self._quarantined[key] = report.problem
 

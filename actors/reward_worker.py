@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from actors.caption_judge import JudgeReport, Question, QuestionNotes, make_judge
 from actors.custom_reward import apply_custom_reward, load_custom_reward
+from actors.judge_endpoint import JudgeSettings
 from data.records import Response
 from data.schema import VideoPrompt
 from rewards import TASKS, Mode, Score, Scorer, Template
-from rewards.judge import Judge
+
+Item = tuple[VideoPrompt, Response]
 
 
 class RewardWorker:
@@ -23,7 +26,7 @@ class RewardWorker:
         options: Options by task, where they are not the defaults.
         weights: Weights of components by task, where they are not 1.
         custom: Dotted path of a reward function by task; other tasks are scored by rule.
-        judge: Decides which events a caption tells of; a lexical one without it.
+        judge: Where the judge of captions is; None leaves them to the lexical judge.
 
     Raises:
         ValueError: an option or a weight is not one of its task.
@@ -37,23 +40,39 @@ class RewardWorker:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         weights: Mapping[str, Mapping[str, float]] | None = None,
         custom: Mapping[str, str] | None = None,
-        judge: Judge | None = None,
+        judge: JudgeSettings | None = None,
     ) -> None:
-        self._plain = {task: Scorer(task, mode, template, judge=judge) for task in TASKS}
+        self._custom = {task: load_custom_reward(task, path) for task, path in (custom or {}).items()}
+        self._judge = make_judge(judge) if judge else None
+        self._notes = QuestionNotes()
+        self._plain = {task: Scorer(task, mode, template, judge=self._judge) for task in TASKS}
+        self._noting = {task: Scorer(task, mode, template, judge=self._notes) for task in TASKS}
         self._scorers = {
-            task: Scorer(task, mode, template, (options or {}).get(task), (weights or {}).get(task), judge)
+            task: Scorer(
+                task,
+                mode,
+                template,
+                (options or {}).get(task),
+                (weights or {}).get(task),
+                # What takes the place of a score by rule is not worth a request.
+                None if task in self._custom else self._judge,
+            )
             for task in TASKS
         }
-        self._custom = {task: load_custom_reward(task, path) for task, path in (custom or {}).items()}
         self._failures: Counter[str] = Counter()
 
-    def score(self, items: Sequence[tuple[VideoPrompt, Response]], by_rule: bool = False) -> list[Score]:
-        """Score responses, in order. Never raises, whatever a response says.
+    def score(self, items: Sequence[Item], by_rule: bool = False) -> list[Score]:
+        """Score responses, in order. Whatever a response says, it does not raise.
 
         Args:
             items: Prompt, and one of its responses.
             by_rule: Leave options, weights and custom functions out: evaluation measures what the metrics' names say.
+
+        Raises:
+            EndpointError: the judge cannot be used, and nothing is to take its place.
         """
+        if self._judge is not None:
+            self._judge.prepare(self._questions(items, by_rule))
         scorers = self._plain if by_rule else self._scorers
         scores = [self._score(scorers[prompt.task], prompt, response) for prompt, response in items]
         if by_rule:
@@ -63,6 +82,17 @@ class RewardWorker:
     def failures(self) -> dict[str, int]:
         """How often a custom reward function failed, by reason."""
         return dict(self._failures)
+
+    def judge_report(self) -> JudgeReport:
+        """What the judge has done so far; nothing without one."""
+        return self._judge.report() if self._judge else JudgeReport()
+
+    def _questions(self, items: Sequence[Item], by_rule: bool) -> list[Question]:
+        """What scoring will ask the judge, found by scoring: only the scorer knows where a response's caption is."""
+        for prompt, response in items:
+            if by_rule or prompt.task not in self._custom:
+                self._score(self._noting[prompt.task], prompt, response)
+        return self._notes.take()
 
     def _score(self, scorer: Scorer, prompt: VideoPrompt, response: Response) -> Score:
         return scorer.score(

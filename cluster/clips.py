@@ -70,6 +70,10 @@ class UsableClips:
             return f"prompt {prompt.id}: {tokens} tokens with its clip, {allowed}"
         return None
 
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """See `ClipPool.frame_times`."""
+        return self._pool.frame_times(prompt)
+
     def metrics(self) -> dict[str, float]:
         """The pool's counters."""
         return self._pool.metrics()

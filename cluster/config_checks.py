@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from cluster.config import RunConfig
 from cluster.config_data_checks import DATA_CHECKS
 from cluster.config_problems import Problem
+from cluster.config_reward_checks import reward_contradictions
 from data.sampling import TOKEN_PIXELS
 from rewards import Scorer
 
@@ -206,4 +207,5 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _reward,
     _cold_start,
     _ray,
+    reward_contradictions,
 )

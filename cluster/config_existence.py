@@ -1,4 +1,4 @@
-"""Whether what a configuration names is there: policy, annotations, grades, custom rewards."""
+"""Whether what a configuration names is there: policy, annotations, grades, custom rewards, the judge's key."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def missing_things(config: RunConfig, ask_hub: bool = True) -> Iterator[Problem]
     yield from _datasets(config)
     yield from _grades(config.data.grades)
     yield from _rewards(config)
+    yield from _judge(config)
 
 
 def _model(path: str, ask_hub: bool) -> Iterator[Problem]:
@@ -177,3 +178,9 @@ def _rewards(config: RunConfig) -> Iterator[Problem]:
             load_custom_reward(task, path)
         except CustomRewardError as error:
             yield Problem(("reward.custom",), str(error))
+
+
+def _judge(config: RunConfig) -> Iterator[Problem]:
+    variable = config.judge.api_key_variable
+    if config.judge.kind == "endpoint" and variable and not os.environ.get(variable):
+        yield Problem(("judge.api_key_variable",), "no such environment variable is set here, or it is empty")

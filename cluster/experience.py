@@ -21,6 +21,7 @@ from cluster.config import RunConfig
 from cluster.curriculum import Curriculum
 from cluster.groups import Group, set_advantages
 from cluster.prompt_mix import Draw, PromptMix
+from cluster.shuffle_bonus import score_order, submit_with_shuffled
 from cluster.system import System
 from data.records import Rollout, SamplingSettings
 from data.schema import Task
@@ -53,11 +54,15 @@ class Taken:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A draw whose turn has not come; without a clip where its prompt cannot be used."""
+    """A draw whose turn has not come; without a clip where its prompt cannot be used.
+
+    `shuffled` is the group on shuffled frames beside it, where its task has one.
+    """
 
     draw: Draw
     clip: Any
     submitted: Submitted | None
+    shuffled: Submitted | None
 
 
 class GroupProducer:
@@ -111,12 +116,14 @@ class GroupProducer:
         pending, skipped = self._pop(step, count)
         started = time.monotonic()
         rollouts = self._system.fleet.gather([item.submitted for item in pending if item.submitted])
+        beside = self._system.fleet.gather([item.shuffled for item in pending if item.shuffled])
         sampled = time.monotonic()
-        scores = self._system.rewards.score(rollouts)
+        scores = self._system.rewards.score([*rollouts, *beside])
         scored = time.monotonic()
+        usual, shuffled = scores[: len(rollouts)], iter(scores[len(rollouts) :])
         groups = [
-            self._group(item, rollout, its)
-            for item, rollout, its in zip(pending, rollouts, scores, strict=True)
+            self._group(item, rollout, its, next(shuffled) if item.shuffled else None)
+            for item, rollout, its in zip(pending, rollouts, usual, strict=True)
         ]
         set_advantages(groups, self._config)
         decode, self._decode_seconds = self._decode_seconds, 0.0
@@ -160,9 +167,10 @@ class GroupProducer:
             if clip is not None
         ]
         # Strictly on-policy, nothing else is being sampled now, so waiting for the whole step costs little.
-        submitted = iter(self._system.submit(requests, together=self._config.grpo.max_staleness == 0))
+        together = self._config.grpo.max_staleness == 0
+        submitted = iter(submit_with_shuffled(self._system, requests, self._config, together))
         self._pending += [
-            _Pending(draw, clip, None if clip is None else next(submitted)) for draw, clip in found
+            _Pending(draw, clip, *((None, None) if clip is None else next(submitted))) for draw, clip in found
         ]
 
     def _pop(self, step: int, count: int) -> tuple[list[_Pending], int]:
@@ -196,10 +204,15 @@ class GroupProducer:
             seed=self._config.run.seed * SEED_STRIDE + number,
         )
 
-    def _group(self, item: _Pending, rollout: Rollout, scores: list[Score]) -> Group:
+    def _group(
+        self, item: _Pending, rollout: Rollout, scores: list[Score], shuffled: list[Score] | None
+    ) -> Group:
         lengths = torch.tensor([len(response.token_ids) for response in rollout.responses])
         section = self._config.rollout
         penalties = overlong_penalty(lengths, section.max_response_tokens, self._config.grpo.overlong_buffer)
         rewards = [score.total + penalty for score, penalty in zip(scores, penalties.tolist(), strict=True)]
+        order = score_order(rollout.prompt.task, scores, shuffled, self._config) if shuffled else None
+        if order:
+            rewards = [reward + bonus for reward, bonus in zip(rewards, order.bonuses, strict=True)]
         oldest = min(version for response in rollout.responses for _, _, version in response.weight_versions)
-        return Group(rollout, item.clip, scores, rewards, self._system.version - oldest)
+        return Group(rollout, item.clip, scores, rewards, self._system.version - oldest, order=order)

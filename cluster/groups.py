@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from cluster.config import RunConfig
+from cluster.shuffle_bonus import OrderBonus
 from data.records import Rollout, TrainSample
 from learner.advantages import compute_advantages
 from rewards import Score
@@ -21,8 +22,9 @@ class Group:
 
     Attributes:
         clip: Object reference of the decoded clip.
-        rewards: Total of each score, with what the response's length costs.
+        rewards: Total of each score, with what the response's length costs and what the order of frames gains.
         staleness: Learner version minus the oldest behaviour version in the group, when it was taken.
+        order: How the policy did with the frames shuffled; None where the task has no such bonus.
     """
 
     rollout: Rollout
@@ -31,6 +33,7 @@ class Group:
     rewards: list[float]
     staleness: int
     advantages: list[float] = field(default_factory=list)
+    order: OrderBonus | None = None
 
     @property
     def spread(self) -> float:

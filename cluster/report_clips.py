@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     if not Path(clip.prompt.video).exists():
         return missing_strip(f"no frames: {clip.prompt.video} has gone")
     try:
-        frames = decoder.decode(*clip.prompt.clip_key).frames
+        # Evenly spaced, whatever part an evaluation looked at closer: times are drawn on the same scale.
+        frames = decoder.decode(*replace(clip.prompt, windows=()).clip_key).frames
     except ClipError as error:
         return missing_strip(f"no frames: {error.reason}")
     # Drawn last lies on top: the prediction after GRPO over the truth over the cold start's.

@@ -53,6 +53,8 @@ def step_record(
         clips_quarantined=int(clips["quarantined"]),
         curriculum=dict(curriculum),
         rewards_failed=sum(failed(score) for group in taken.groups for score in group.scores),
+        **order_metrics(taken.groups),
+        **system.rewards.metrics(),
         cache_hit_rate=clips["hits"] / max(1.0, clips["hits"] + clips["misses"]),
         seconds=PerStage(
             **taken.seconds,
@@ -68,6 +70,18 @@ def step_record(
         driver_rss_gib=rss,
         host_used_gib=used,
     )
+
+
+def order_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """How the policy did with frames in order and shuffled; nothing where no task has the bonus."""
+    found = [group.order for group in groups if group.order]
+    if not found:
+        return {}
+    return {
+        "order_bonus_share": fmean(any(order.bonuses) for order in found),
+        "accuracy_ordered": fmean(order.ordered for order in found),
+        "accuracy_shuffled": fmean(order.shuffled for order in found),
+    }
 
 
 def task_rewards(groups: Sequence[Group]) -> dict[str, TaskRewards]:

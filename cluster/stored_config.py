@@ -24,6 +24,10 @@ FREE_FIELDS = {
         *("max_concurrent", "gpu_memory_utilization", "kv_cache_gib", "start_timeout_s", "request_timeout_s"),
     },
     "reward": {"num_workers", "cpus_per_worker", "timeout_s"},
+    "judge": {
+        *("base_url", "api_key_variable", "concurrency", "requests_per_minute", "max_requests"),
+        *("timeout_s", "cache"),
+    },
     "learner": {
         *("gpus_per_worker", "cpus_per_worker", "threads_per_worker", "start_timeout_s", "step_timeout_s"),
         *("micro_batch_tokens", "gradient_checkpointing"),

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from data import decode_process
-from data.sampling import SamplingContract
+from data.sampling import SamplingContract, Windows
 from data.video import Clip, ClipError, Span
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,14 +53,19 @@ class IsolatedDecoder:
         box_frames: Sequence[int] = (),
         span: Span | None = None,
         frame_rate: float | None = None,
+        windows: Windows = (),
     ) -> Clip:
         """Decode one clip, as `data.video.decode_clip` does; after a failure of any kind once more in a fresh child.
+
+        Args:
+            windows: The contract's, for this clip.
 
         Raises:
             ClipError: the second attempt failed too: cannot be decoded, took too long, or killed the child.
             RuntimeError: no child could be started; nothing to do with the clip.
         """
-        request = (path, self.contract, tuple(box_frames), span, frame_rate)
+        contract = replace(self.contract, windows=windows)
+        request = (path, contract, tuple(box_frames), span, frame_rate)
         for _ in range(ATTEMPTS):
             try:
                 return self._attempt(request)

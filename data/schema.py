@@ -13,6 +13,7 @@ from enum import EnumMeta, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data.sampling import Windows
 from rewards.targets import are_numbers, is_number
 from rewards.tasks import SPECS
 from rewards.tasks.tracking import NUM_BOXES as NUM_BOXES
@@ -34,8 +35,8 @@ class Task(StrEnum, metaclass=_NamedAfterTasks):
     vars().update({name.upper(): name for name in SPECS})
 
 
-# What of which video is a clip: the video, its box frames, span and frame rate, as `VideoPrompt` has them.
-ClipKey = tuple[str, tuple[int, ...], tuple[float, float] | None, float | None]
+# What of which video is a clip: the video, its box frames, span, frame rate and windows, as `VideoPrompt` has them.
+ClipKey = tuple[str, tuple[int, ...], tuple[float, float] | None, float | None, Windows]
 
 
 class AnnotationError(ValueError):
@@ -60,6 +61,8 @@ class VideoPrompt:
         span: The part of the source video, `[start, end)` in seconds, that is the clip: frames are sampled from it
             alone, `duration` is its length, and times in the target count from its start. None is the whole video.
         frame_rate: Frames per second of a folder of images, which cannot say so itself.
+        windows: Parts of the clip, in seconds from its start, to sample denser. Not of the annotation:
+            `data.perception` sets them.
     """
 
     id: str
@@ -72,6 +75,7 @@ class VideoPrompt:
     box_frames: tuple[int, ...] = ()
     span: tuple[float, float] | None = None
     frame_rate: float | None = None
+    windows: Windows = ()
 
     @property
     def first_box(self) -> list[float]:
@@ -81,7 +85,7 @@ class VideoPrompt:
     @property
     def clip_key(self) -> ClipKey:
         """What decides the clip. Prompts with equal keys share one; the arguments of `data.decoder`, in order."""
-        return self.video, self.box_frames, self.span, self.frame_rate
+        return self.video, self.box_frames, self.span, self.frame_rate, self.windows
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this prompt, empty fields left out."""

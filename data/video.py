@@ -54,6 +54,7 @@ class Clip:
         total_frames: Frames in the source video, or in the span of it that was asked for.
         digest: Identifies the pixels and their times: files, their sizes and modification times, contract, span, frame
             rate and frames. Never empty.
+        first_frame: Index in the source video of the frame that the clip's clock starts at; 0 without a span.
     """
 
     frames: np.ndarray
@@ -64,11 +65,17 @@ class Clip:
     native_fps: float
     total_frames: int
     digest: str
+    first_frame: int = 0
 
     @property
     def duration(self) -> float:
         """Length of the source video, or of the span of it, seconds."""
         return self.total_frames / self.native_fps
+
+    @property
+    def frame_times(self) -> tuple[float, ...]:
+        """When each frame is, seconds from the start of the clip; told to the engines as evenly spaced."""
+        return tuple((index - self.first_frame) / self.native_fps for index in self.frame_indices)
 
     @property
     def nbytes(self) -> int:
@@ -138,6 +145,7 @@ def _decode(
         native_fps=source.fps,
         total_frames=stop - first,
         digest=_digest(path, source.identity(indices), contract, span, indices),
+        first_frame=first,
     )
 
 

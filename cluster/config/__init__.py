@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cluster.config.acting import EvaluationSection, RewardSection, RolloutSection
+from cluster.config.acting import EvaluationSection, JudgeSection, RewardSection, RolloutSection
 from cluster.config.base import Section, described
 from cluster.config.inputs import (
     SYNTHETIC,
@@ -42,6 +42,7 @@ __all__ = [
     "Dataset",
     "EvaluationSection",
     "GrpoSection",
+    "JudgeSection",
     "LearnerSection",
     "LoggingSection",
     "ModelSection",
@@ -67,6 +68,7 @@ class RunConfig(Section):
     cold_start: ColdStartSection = described(ColdStartSection(), "The supervised stage.")
     rollout: RolloutSection = described(RolloutSection(), "Rollout workers.")
     reward: RewardSection = described(RewardSection(), "Reward workers.")
+    judge: JudgeSection = described(JudgeSection(), "The judge of captions.")
     learner: LearnerSection = described(LearnerSection(), "Learner ranks.")
     grpo: GrpoSection = described(GrpoSection(), "Group relative policy optimisation.")
     curriculum: CurriculumSection = described(CurriculumSection(), "What is trained on.")
@@ -85,6 +87,11 @@ class RunConfig(Section):
     def feature_cache(self) -> Path:
         """Folder of a frozen vision tower's features, shared by all runs beside this one."""
         return Path(self.run.output_dir).absolute() / "features"
+
+    @property
+    def judge_cache(self) -> Path:
+        """File of what the judge of captions has answered."""
+        return Path(self.judge.cache or self.run_dir / "judge.sqlite").absolute()
 
     @property
     def tower_is_frozen(self) -> bool:

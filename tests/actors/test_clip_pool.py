@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,13 @@ def test_a_hanging_clip_is_quarantined_and_the_rest_goes_on(
     bad, ref = pool.request([hanging, good])
     assert bad is None and fetch(ref).total_frames == 69
     assert pool.quarantined == {hanging.video: "not decoded within 3 s"}
+
+
+def test_a_closer_look_is_a_clip_of_its_own(make_pool: MakePool, folder: Path) -> None:
+    pool, _ = make_pool()
+    usual = about(folder / "0.mp4")
+    closer = replace(usual, windows=((2.0, 4.0),))
+    even, dense = (fetch(clip) for clip in pool.request([usual, closer]))
+    assert even.frame_indices != dense.frame_indices and even.digest != dense.digest
+    assert pool.frame_times(closer) == dense.frame_times
+    assert pool.metrics()["misses"] == 2

@@ -14,7 +14,7 @@ from data.sampling import SamplingContract
 
 # Words of which each numeric field's description must have one: its unit.
 UNITS = re.compile(
-    r"seconds|GiB|MiB|tokens|steps|prompts|responses|samples|frames|pixels|cores|GPUs|actors|engines|processes|threads|"
+    r"seconds|GiB|MiB|tokens|steps|prompts|responses|samples|frames|pixels|cores|requests|events|rounds|GPUs|actors|engines|processes|threads|"
     r"versions|checkpoints|sequences|No unit|weights|numbers|0-1|per step|Seed|never|ZeRO stage"
 )
 

@@ -61,6 +61,7 @@ def test_a_step_in_figures() -> None:
     assert (record.response_length_max, record.truncated_share) == (3, pytest.approx(2 / 5))
     assert (record.groups_dropped, record.clips_skipped, record.clips_quarantined) == (1, 2, 1)
     assert (record.rewards_failed, record.cache_hit_rate) == (3, 0.75)
+    assert (record.judge_requests, record.judge_fallbacks) == (7, None)
     seconds = {"decode": 0.1, "rollout": 0.2, "reward": 0.3, "learn": 3.0, "sync": 0.4, "total": 5.0}
     assert record.seconds.model_dump() == seconds
     assert (record.tokens.rollout, record.tokens.learn, record.tokens.total) == (9, 4, 15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,19 @@ def test_a_span_is_sampled_and_nothing_else(
     assert clip.duration == pytest.approx((stop - first) / 10)
     expected = read_all_frames(path)[list(clip.frame_indices)]
     assert np.array_equal(clip.frames, np.stack([resize_frame(f, *clip.frames.shape[1:3]) for f in expected]))
+
+
+def test_a_closer_look_at_a_span_counts_from_its_start(tmp_path: Path) -> None:
+    path = str(write_video(tmp_path / "x.mp4", frames=80, fps=10))
+    part = write_video(tmp_path / "part.mp4", frames=60, fps=10)
+    closer = replace(CONTRACT, windows=((1.0, 2.5),))
+    clip, alone = decode_clip(path, closer, span=(2.0, 8.0)), decode_clip(str(part), closer)
+    assert clip.frame_indices == tuple(20 + index for index in alone.frame_indices)
+    assert clip.frame_times == alone.frame_times == tuple(index / 10 for index in alone.frame_indices)
+    even = decode_clip(path, CONTRACT, span=(2.0, 8.0))
+    assert sum(1.0 <= time < 2.5 for time in clip.frame_times) > sum(
+        1 <= time < 2.5 for time in even.frame_times
+    )
 
 
 def test_box_frames_of_a_span_count_from_the_start_of_the_video(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ def test_what_decides_a_clip_is_its_key() -> None:
             {"frame_rate": 2},
         )
     ]
+    prompts.append(replace(prompts[0], windows=((2.0, 4.0),)))
     assert len({prompt.clip_key for prompt in prompts}) == len(prompts)
     assert parse_prompt(annotation("multiple_choice"), Path()).clip_key == prompts[0].clip_key
 
