@@ -20,26 +20,33 @@ from data.schema import AnnotationError
 
 OPTIONS = tuple(f"a{number}" for number in range(5))
 SPANS, VIDEO_MAP = "spans", "video_map"
+TASKS = ("grounded_qa", "multiple_choice")
 
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
     """One entry per row of the CSV file; ids are `VIDEO_qid`. Raises `OSError` if a file cannot be read.
 
-    The other two files lie beside it, or are named by `options.spans` and `options.video_map`.
+    The other two files lie beside it, or are named by `options.spans` and `options.video_map`. With
+    `options.task: multiple_choice` the evidence is left out, and the answer is a letter alone.
     """
+    task = spec.choice("task", TASKS) or "grounded_qa"
     try:
         spans, repeated_spans = read_object(spec.file(SPANS, f"gsub_{spec.annotations.stem}.json"))
         paths, repeated_paths = read_object(spec.file(VIDEO_MAP, "map_vid_vidorID.json"))
         yield from (*repeated_spans, *repeated_paths)
         videos = Videos(spec.videos_folder)
         for place, row in read_table(spec.annotations):
-            yield Entry(place, partial(_fields, row, spans, paths, videos))
+            yield Entry(place, partial(_fields, row, task, spans, paths, videos))
     except DamagedFile as damage:
         yield damage.entry
 
 
 def _fields(
-    row: Mapping[str, str], spans: Mapping[str, Any], paths: Mapping[str, Any], videos: Videos
+    row: Mapping[str, str],
+    task: str,
+    spans: Mapping[str, Any],
+    paths: Mapping[str, Any],
+    videos: Videos,
 ) -> Fields:
     missing = [key for key in ("video_id", "qid", "question", "answer", *OPTIONS) if key not in row]
     if missing:
@@ -47,13 +54,16 @@ def _fields(
     video, question = row["video_id"], row["qid"]
     options = [row[key] for key in OPTIONS]
     about = take(spans, video, dict)
-    intervals = take(take(about, "location", dict), question, list)
+    evidence = {"intervals": take(take(about, "location", dict), question, list)}
     return {
         "id": f"{video}_{question}",
-        "task": "grounded_qa",
+        "task": task,
         "video": videos.find(f"{take(paths, video, str)}.mp4", f"{video}.mp4"),
         "question": row["question"],
         "duration": take(about, "duration", object),
         "options": options,
-        "target": {"answer": letter_of(row["answer"], options), "intervals": intervals},
+        "target": {
+            "answer": letter_of(row["answer"], options),
+            **(evidence if task == "grounded_qa" else {}),
+        },
     }

@@ -2,7 +2,8 @@
 
 Three kinds of prompt are made of it: a multiple-choice question per `mc_question`; a tracking prompt per object with at
 least 8 annotated frames, from `initial_tracking_box` on; and a temporal grounding prompt per action whose label occurs
-once in its video, so that there is one answer. Boxes are normalised `[x0, y0, x1, y1]`, timestamps milliseconds.
+once in its video, so that there is one answer. `options.task` chooses one of the kinds. Boxes are normalised
+`[x0, y0, x1, y1]`, timestamps milliseconds.
 Source: github.com/google-deepmind/perception_test (README, `baselines/single_object_tracking.ipynb`).
 """
 
@@ -19,9 +20,16 @@ from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
 from data.schema import LETTERS, NUM_BOXES, AnnotationError
 
+KINDS = {
+    "multiple_choice": "mc_question",
+    "tracking": "object_tracking",
+    "temporal_grounding": "action_localisation",
+}
+
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
     """One entry per prompt; ids are `video/kind/id`. Raises `OSError` if the file cannot be read."""
+    task = spec.choice("task", tuple(KINDS))
     try:
         content, repeated = read_object(spec.annotations)
     except DamagedFile as damage:
@@ -37,6 +45,8 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
             yield broken(place, str(error))
             continue
         for kind, number, make in _parts(about):
+            if task and kind != KINDS[task]:
+                continue
             yield Entry(f"{place}.{kind}[{number}]", partial(_fields, f"{video}/{kind}", common, make))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class DatasetSpec:
         format: How the annotations are read, a key of `data.readers.READERS`.
         annotations: The annotation file; a folder for the formats that come as one.
         videos: Folder of the videos; None is the folder of the annotations.
-        options: Further files that a format may be given, by name: `durations` of Charades-STA.
+        options: Further files or choices that a format may be given, by name: `durations` of Charades-STA.
     """
 
     name: str
@@ -43,3 +43,16 @@ class DatasetSpec:
     def file(self, option: str, default: str) -> Path:
         """A further file: the option's path, or the default's name beside the annotations."""
         return Path(self.options[option]).absolute() if option in self.options else self.folder / default
+
+    def choice(self, option: str, offered: Sequence[str]) -> str | None:
+        """What an option chooses among the words offered; None where it is not given.
+
+        Raises:
+            DatasetError: it is none of them.
+        """
+        chosen = self.options.get(option)
+        if chosen is not None and chosen not in offered:
+            raise DatasetError(
+                f"{self.name}: {option} must be one of {', '.join(offered)}, found {chosen!r:.60}"
+            )
+        return chosen

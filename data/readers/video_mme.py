@@ -1,6 +1,6 @@
 """Video-MME: a parquet file with a question a row, options `A. ...` and the letter of the right one.
 
-Columns used: question_id, videoID, question, options, answer. Its `duration` is short, medium or long, not seconds.
+Columns used: question_id, videoID, question, options, answer, duration, which is short, medium or long, not seconds.
 Source: the card of huggingface.co/datasets/lmms-lab/Video-MME (`videomme/test-00000-of-00001.parquet`).
 """
 
@@ -15,11 +15,13 @@ from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
 
-COLUMNS = ["question_id", "videoID", "question", "options", "answer"]
+COLUMNS = ["question_id", "videoID", "question", "options", "answer", "duration"]
+LENGTHS = ("short", "medium", "long")
 
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
-    """One entry per row. Raises `OSError` if there is no such file."""
+    """One entry per row, or per row of `options.length` alone. Raises `OSError` if there is no such file."""
+    length = spec.choice("length", LENGTHS)
     # Only here: no other format needs it, and it takes a while to import.
     import pyarrow
     import pyarrow.parquet
@@ -37,7 +39,8 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
         return
     videos = Videos(spec.videos_folder)
     for number, row in enumerate(rows):
-        yield Entry(f"{spec.annotations}[{number}]", partial(_fields, row, videos))
+        if length is None or row["duration"] == length:
+            yield Entry(f"{spec.annotations}[{number}]", partial(_fields, row, videos))
 
 
 def _fields(row: Mapping[str, Any], videos: Videos) -> Fields:

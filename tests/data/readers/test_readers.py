@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,28 @@ def test_both_forms_of_nextgqa_are_the_same_prompts(tmp_path: Path) -> None:
     assert prompt.video == str(tmp_path / "1101" / "10001787725.mp4")
 
 
+def test_nextgqa_without_evidence(tmp_path: Path) -> None:
+    spec = replace(SAMPLES["nextgqa"](tmp_path), options={"task": "multiple_choice"})
+    (prompt,) = read_dataset(spec)[0]
+    (grounded,) = read_dataset(SAMPLES["nextgqa"](tmp_path))[0]
+    assert prompt == replace(grounded, task=Task.MULTIPLE_CHOICE, target={"answer": "B"})
+
+
+def test_video_mme_of_one_length(tmp_path: Path) -> None:
+    spec = SAMPLES["video_mme"](tmp_path)
+    counts = [len(read_dataset(replace(spec, options={"length": part}))[0]) for part in ("short", "long")]
+    assert counts == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("nextgqa", "task"), ("perception_test", "task"), ("video_mme", "length")]
+)
+def test_a_choice_that_a_format_does_not_offer(tmp_path: Path, name: str, option: str) -> None:
+    spec = replace(SAMPLES[name](tmp_path), options={option: "captioning"})
+    with pytest.raises(DatasetError, match=f"{option} must be one of .*, found 'captioning'"):
+        read(spec)
+
+
 def test_video_mme(tmp_path: Path) -> None:
     (prompt,) = read_dataset(SAMPLES["video_mme"](tmp_path))[0]
     assert prompt.options == ("Apples.", "Candles.", "Berries.", "The same number.")
@@ -163,6 +186,11 @@ def test_perception_test_gives_three_kinds_of_prompts(tmp_path: Path) -> None:
         [0.01 * n / 30 for n in track.box_frames]
     )
     assert action.target == {"interval": [1.5, 4.0]} and action.duration == 20.0
+
+
+def test_perception_test_of_one_kind(tmp_path: Path) -> None:
+    spec = replace(SAMPLES["perception_test"](tmp_path), options={"task": "tracking"})
+    assert list(prompts_of(spec)) == ["video_1/object_tracking/4"]
 
 
 def test_quality(tmp_path: Path) -> None:
