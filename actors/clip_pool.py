@@ -18,13 +18,10 @@ from actors.fleet import result_of
 from actors.video_loader import LoadReport
 from data.decoder import ATTEMPTS, START_TIMEOUT_S
 from data.failures import missed_deadline
-from data.schema import VideoPrompt
+from data.schema import ClipKey, VideoPrompt
 
 LOADING = "decoding clips"
 ADVICE = "Its log, in Ray's session folder, has more."
-
-# A clip is a file and, for tracking, the frames its boxes belong to: they may decide which frames are sampled.
-ClipKey = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class ClipPool:
         self._cached: OrderedDict[ClipKey, _Cached] = OrderedDict()
         self._quarantined: dict[ClipKey, str] = {}
         self._tokens: dict[ClipKey, int] = {}
+        self._frame_times: dict[ClipKey, tuple[float, ...]] = {}
         self._counts: Counter[str] = Counter()
         self._cached_bytes = 0
         self._decode_seconds = 0.0
@@ -77,7 +75,7 @@ class ClipPool:
         Raises:
             ActorFailure: a loader died.
         """
-        self._start_missing(map(clip_key, prompts))
+        self._start_missing(prompt.clip_key for prompt in prompts)
         self._take_in(timeout_s=0)
         self._evict()
 
@@ -90,7 +88,7 @@ class ClipPool:
         Raises:
             ActorFailure: a loader died, or all of them together finished nothing for longer than one clip may take.
         """
-        keys = [clip_key(prompt) for prompt in prompts]
+        keys = [prompt.clip_key for prompt in prompts]
         self._start_missing(keys)
         while any(key in self._loading for key in keys):
             if not self._take_in(self._seconds_per_load):
@@ -102,12 +100,20 @@ class ClipPool:
 
     def tokens(self, prompt: VideoPrompt) -> int:
         """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
-        return self._tokens[clip_key(prompt)]
+        return self._tokens[prompt.clip_key]
+
+    def problem(self, prompt: VideoPrompt) -> str | None:
+        """Why the clip of a prompt was given up on, or None."""
+        return self._quarantined.get(prompt.clip_key)
+
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """When each frame of a prompt with windows is, seconds from the clip's start, once its clip was requested."""
+        return self._frame_times[prompt.clip_key]
 
     @property
     def quarantined(self) -> dict[str, str]:
-        """Clips given up on: file and reason."""
-        return {video: reason for (video, _), reason in self._quarantined.items()}
+        """Videos with clips given up on, each with the reason of one of them."""
+        return {key[0]: reason for key, reason in self._quarantined.items()}
 
     def metrics(self) -> dict[str, float]:
         """Counters since the start, and what is held now.
@@ -152,6 +158,8 @@ class ClipPool:
             self._cached[key] = _Cached(load.clip, report.nbytes)
             self._cached_bytes += report.nbytes
             self._tokens[key] = report.tokens
+            if report.frame_times:
+                self._frame_times[key] = report.frame_times
         else:
             self._quarantined[key] = report.problem
 
@@ -169,8 +177,3 @@ class ClipPool:
             _, oldest = self._cached.popitem(last=False)
             self._cached_bytes -= oldest.nbytes
             self._counts["evicted"] += 1
-
-
-def clip_key(prompt: VideoPrompt) -> ClipKey:
-    """What the clip of a prompt is cached by."""
-    return prompt.video, prompt.box_frames

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-CustomReward = Callable[[str, str, Mapping[str, Any], float], float | Mapping[str, float]]
+CustomReward = Callable[[str, str, Mapping[str, Any], float | None], float | Mapping[str, float]]
 COMPONENT = "custom"
 
 
@@ -18,8 +18,8 @@ class CustomRewardError(ValueError):
 def load_custom_reward(task: str, path: str) -> CustomReward:
     """Import the function at `package.module.function`.
 
-    It is called as `function(task, response, target, duration)`, duration in seconds, and returns a number or numbers
-    by component.
+    It is called as `function(task, response, target, duration)`, duration in seconds or None where the
+    annotation has none, and returns a number or numbers by component.
 
     Raises:
         CustomRewardError: names the task and the path, and says what is wrong with it.
@@ -39,7 +39,7 @@ def load_custom_reward(task: str, path: str) -> CustomReward:
 
 
 def apply_custom_reward(
-    function: CustomReward, task: str, response: str, target: Mapping[str, Any], duration: float
+    function: CustomReward, task: str, response: str, target: Mapping[str, Any], duration: float | None
 ) -> tuple[dict[str, float], str | None]:
     """Components of one response, and why they are 0 if the function failed.
 

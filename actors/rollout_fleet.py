@@ -57,6 +57,7 @@ class RolloutRequest:
         text: The whole prompt in chat layout.
         clip: Object reference of the decoded clip.
         tower_digest: Of a frozen vision tower whose features are in the cache; empty without one.
+        shuffle_seed: Show the clip's frames in an order drawn from this seed; None as they come.
     """
 
     prompt: VideoPrompt
@@ -64,6 +65,7 @@ class RolloutRequest:
     clip: Any
     sampling: SamplingSettings
     tower_digest: str = ""
+    shuffle_seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,13 @@ class RolloutFleet:
             turn = Turn(self._batches, places[worker], sizes[worker]) if together else None
             places[worker] += 1
             rollout = self.workers[worker].generate.remote(
-                request.prompt, request.text, request.clip, request.sampling, turn, request.tower_digest
+                request.prompt,
+                request.text,
+                request.clip,
+                request.sampling,
+                turn,
+                request.tower_digest,
+                request.shuffle_seed,
             )
             submitted.append(Submitted(worker, rollout))
         return submitted

@@ -14,6 +14,7 @@ from data.encoding import vllm_request
 from data.feature_cache import FeatureCache, feature_key
 from data.records import Response, Rollout, SamplingSettings
 from data.schema import VideoPrompt
+from data.shuffling import shuffle_frames
 from data.video import Clip
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class RolloutWorker:
         sampling: SamplingSettings,
         turn: Turn | None = None,
         tower_digest: str = "",
+        shuffle_seed: int | None = None,
     ) -> Rollout:
         """Sample one group of responses.
 
@@ -83,6 +85,7 @@ class RolloutWorker:
             sampling: Responses, temperature, length and seed.
             turn: Its place among the groups that this worker is to start together; None starts at once.
             tower_digest: Of the frozen vision tower whose features the cache may have; empty without one.
+            shuffle_seed: Show the clip's frames in an order drawn from this seed; None as they come.
 
         Raises:
             ValueError: a greedy group of more than one response, or a prompt that does not fit `max_model_len`.
@@ -90,6 +93,8 @@ class RolloutWorker:
         started = time.monotonic()
         self._requests += 1
         self._running += 1
+        if shuffle_seed is not None:
+            clip = shuffle_frames(clip, shuffle_seed)
         try:
             request = vllm_request(clip, text, self._features(clip, tower_digest), self._patch_size)
             output = await self._sample(request, self._sampling_params(sampling), turn)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import ray
 
 from data.decoder import IsolatedDecoder
-from data.sampling import SamplingContract
-from data.video import Clip, ClipError
+from data.sampling import SamplingContract, Windows
+from data.video import Clip, ClipError, Span
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class LoadReport:
         nbytes: Size of the decoded pixels, bytes; 0 without a clip.
         tokens: How many tokens of a prompt the clip takes.
         digest: Identifies the pixels; empty without a clip.
+        frame_times: When each frame is, seconds from the start of the clip; empty where they are evenly spaced.
         problem: Why there is no clip, or None.
     """
 
@@ -31,6 +32,7 @@ class LoadReport:
     nbytes: int = 0
     tokens: int = 0
     digest: str = ""
+    frame_times: tuple[float, ...] = ()
     problem: str | None = None
 
 
@@ -41,7 +43,14 @@ class VideoLoader:
         self._decoder = IsolatedDecoder(contract, timeout_s)
 
     @ray.method(num_returns=2)
-    def load(self, video: str, box_frames: Sequence[int] = ()) -> tuple[LoadReport, Clip | None]:
+    def load(
+        self,
+        video: str,
+        box_frames: Sequence[int] = (),
+        span: Span | None = None,
+        frame_rate: float | None = None,
+        windows: Windows = (),
+    ) -> tuple[LoadReport, Clip | None]:
         """Decode one clip.
 
         The two results are two objects, both owned by the caller: the clip lies in the object store once, the caller
@@ -49,11 +58,12 @@ class VideoLoader:
         """
         started = time.monotonic()
         try:
-            clip = self._decoder.decode(video, box_frames)
+            clip = self._decoder.decode(video, box_frames, span, frame_rate, windows)
         except ClipError as error:
             return LoadReport(video, time.monotonic() - started, problem=error.reason), None
         tokens = self._decoder.contract.count_tokens(*clip.frames.shape[:3])
-        return LoadReport(video, time.monotonic() - started, clip.nbytes, tokens, clip.digest), clip
+        times = clip.frame_times if windows else ()
+        return LoadReport(video, time.monotonic() - started, clip.nbytes, tokens, clip.digest, times), clip
 
     def shutdown(self) -> None:
         """End the decoding process."""

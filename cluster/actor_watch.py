@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -88,3 +89,14 @@ class ActorWatch:
         for name, actor in self._actors().items():
             if not any(actor is other for other in waited_for):
                 self._pending[actor.__ray_ready__.remote()] = (name, actor)
+
+
+@contextmanager
+def as_failure(watch: ActorWatch) -> Iterator[None]:
+    """Tell an interruption by the watch from one by the user."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if watch.failure is None:
+            raise
+        raise watch.failure from None

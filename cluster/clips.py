@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from actors.clip_pool import ClipPool
 from cluster.clip_files import ClipFiles
 from cluster.errors import RunFailure
-from cluster.prompts import PromptStream
+from cluster.prompt_mix import Draw
 from data.encoding import VideoEncoder
 from data.schema import VideoPrompt
 
@@ -61,7 +61,7 @@ class UsableClips:
 
     def problem(self, prompt: VideoPrompt) -> str | None:
         """Why a prompt that was requested cannot be used, or None."""
-        broken = self._pool.quarantined.get(prompt.video)
+        broken = self._pool.problem(prompt)
         if broken is not None:
             return f"{prompt.video}: {broken}"
         tokens = self._encoder.text_tokens(prompt) + self._pool.tokens(prompt)
@@ -69,6 +69,10 @@ class UsableClips:
             allowed = f"rollout.max_prompt_tokens allows {self._max_prompt_tokens}"
             return f"prompt {prompt.id}: {tokens} tokens with its clip, {allowed}"
         return None
+
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """See `ClipPool.frame_times`."""
+        return self._pool.frame_times(prompt)
 
     def metrics(self) -> dict[str, float]:
         """The pool's counters."""
@@ -86,27 +90,31 @@ class UsableClips:
 
 
 def take_usable(
-    stream: PromptStream, clips: UsableClips, position: int, count: int
-) -> list[tuple[VideoPrompt, Any]]:
-    """The prompts from `position` on until `count` of them can be used.
+    draw: Callable[[int], Sequence[Draw]], clips: UsableClips, count: int, most: int
+) -> list[tuple[Draw, Any]]:
+    """Draw prompts until `count` of them can be used.
+
+    Args:
+        draw: Draws so many prompts.
+        most: Unusable prompts in a row after which there is no use in going on: all there are.
 
     Returns:
-        Prompt and clip of every position passed; the clip is None where the prompt cannot be used.
+        Every draw with its clip; the clip is None where the prompt cannot be used.
 
     Raises:
-        RunFailure: a whole epoch has no usable prompt.
+        RunFailure: so many in a row cannot be used.
         ActorFailure: a loader died or does not answer.
     """
-    taken: list[tuple[VideoPrompt, Any]] = []
+    taken: list[tuple[Draw, Any]] = []
     found = unusable = 0
     while found < count:
-        prompts = [stream[position + len(taken) + ahead] for ahead in range(count - found)]
-        for prompt, clip in zip(prompts, clips.request(prompts), strict=True):
-            taken.append((prompt, clip))
+        drawn = draw(count - found)
+        for one, clip in zip(drawn, clips.request(one.prompt for one in drawn), strict=True):
+            taken.append((one, clip))
             found, unusable = (found, unusable + 1) if clip is None else (found + 1, 0)
-        if unusable >= stream.epoch_length:
+        if unusable >= most:
             raise RunFailure(
-                f"None of the {stream.epoch_length} training prompts can be used; the last one's reason: "
-                f"{clips.problem(prompts[-1])}"
+                f"None of the {most} training prompts can be used; the last one's reason: "
+                f"{clips.problem(drawn[-1].prompt)}"
             )
     return taken

@@ -21,7 +21,8 @@ from cluster.evaluation import Question, ask
 from cluster.frontier import COLD_START_POLICY
 from cluster.metrics import PerStage, Stage, StepRecord, TaskRewards
 from cluster.progress import Progress
-from cluster.prompts import PromptSet, PromptStream
+from cluster.prompt_mix import Draw, PromptStream
+from cluster.prompts import PromptSet
 from cluster.run_log import RunLog
 from cluster.step_records import task_rewards_of
 from cluster.system import System, learner_settings
@@ -99,6 +100,7 @@ class DemonstrationBatches:
     def __init__(self, config: RunConfig, system: System, prompts: PromptSet) -> None:
         self._system, self._scenes = system, prompts.scenes
         self._stream = PromptStream(prompts.train, config.run.seed)
+        self._most = len(prompts.train)
         self._size = config.cold_start.batch_size
         self._next = 0
         self._ahead = (1 + config.data.prefetch) * self._size
@@ -111,14 +113,17 @@ class DemonstrationBatches:
         """
         clips = self._system.clips
         clips.prefetch(self._stream[self._next + ahead] for ahead in range(self._ahead))
-        found = take_usable(self._stream, clips, self._next, self._size)
-        self._next += len(found)
+        found = take_usable(self._draw, clips, self._size, self._most)
         encode = self._system.encoder.response_ids
         return [
-            TrainSample(prompt, [], encode(write(self._scenes[prompt.id], prompt)), clip)
-            for prompt, clip in found
+            TrainSample(one.prompt, [], encode(write(self._scenes[one.prompt.id], one.prompt)), clip)
+            for one, clip in found
             if clip is not None
         ]
+
+    def _draw(self, count: int) -> list[Draw]:
+        first, self._next = self._next, self._next + count
+        return [Draw(place, self._stream[place]) for place in range(first, self._next)]
 
 
 def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[VideoPrompt]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from cluster.config import SYNTHETIC, RunConfig
+from cluster.config import RunConfig
+from cluster.config_data_checks import DATA_CHECKS
 from cluster.config_problems import Problem
+from cluster.config_reward_checks import reward_contradictions
 from data.sampling import TOKEN_PIXELS
+from rewards import Scorer
 
 # A prompt's text beside its video: question, options, instruction and chat layout, tokens.
 TEXT_TOKENS = 128
@@ -155,37 +157,24 @@ def _sync(config: RunConfig) -> Iterator[Problem]:
             yield Problem(("sync.backend", key), "nccl refuses two processes on one GPU; use gloo or auto")
 
 
-def _tasks(config: RunConfig) -> Iterator[Problem]:
-    weights = config.data.tasks
-    if not any(weight > 0 for weight in weights.values()) or any(weight < 0 for weight in weights.values()):
-        yield Problem(("data.tasks",), "weights must be 0 or more, at least one of them above 0")
-
-
-def _sources(config: RunConfig) -> Iterator[Problem]:
-    data = config.data
-    if data.source == SYNTHETIC and data.num_prompts is None:
-        yield Problem(
-            ("data.num_prompts", "data.source"), "synthetic prompts have no end; say how many to render"
-        )
-    if data.source != SYNTHETIC and config.has_cold_start:
-        yield Problem(
-            ("data.source", "model.path", "run.algorithm"),
-            f"demonstrations can be written for `{SYNTHETIC}` clips only; start from a trained model.path",
-        )
-    if data.source != SYNTHETIC and Path(data.source).resolve() == Path(data.eval_source).resolve():
-        yield Problem(
-            ("data.source", "data.eval_source"),
-            "held-out prompts must not be the training prompts; give two files",
-        )
+def _reward(config: RunConfig) -> Iterator[Problem]:
+    reward = config.reward
+    for task in dict.fromkeys((*reward.options, *reward.weights)):
+        try:
+            Scorer(
+                task, reward.mode, config.data.template, reward.options.get(task), reward.weights.get(task)
+            )
+        except ValueError as error:
+            yield Problem(("reward.options", "reward.weights", "reward.mode"), str(error))
 
 
 def _cold_start(config: RunConfig) -> Iterator[Problem]:
     if not config.has_cold_start:
         return
-    if not config.data.thinking:
+    if config.data.template != "thinking":
         yield Problem(
-            ("data.thinking", "model.path", "run.algorithm"),
-            "demonstrations are written with a think part; leave it on, or start from a trained model.path",
+            ("data.template", "model.path", "run.algorithm"),
+            "demonstrations are written with a think part first; leave it, or start from a trained model.path",
         )
     if config.cold_start.max_steps <= config.cold_start.think_steps:
         yield Problem(
@@ -214,8 +203,9 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _shared_gpus,
     _learner_memory,
     _sync,
-    _tasks,
-    _sources,
+    *DATA_CHECKS,
+    _reward,
     _cold_start,
     _ray,
+    reward_contradictions,
 )

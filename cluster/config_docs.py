@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.config import Section
-from cluster.config_fields import ConfigField, all_fields, sections, shown
+from cluster.config_fields import ConfigField, all_fields, every_field, sections, shown
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
@@ -19,10 +20,11 @@ One YAML file describes a run:
 python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.steps=100
 ```
 
-- **Files.** Sections hold fields, one level deep. `extends: other.yaml` builds on another file, its path
-  relative to the file that names it; chains are fine. A field given again is replaced, whole.
+- **Files.** Sections hold fields, one level deep, but for lists of datasets. `extends: other.yaml` builds on
+  another file, its path relative to the file that names it; chains are fine. A field given again is replaced, whole.
 - **Overrides.** `section.field=value` wins over the files. The value is YAML: `ray.address=null`,
-  `learner.adam_betas='[0.9, 0.95]'`, `data.tasks='{{tracking: 1}}'`. `data.tasks.tracking=2` sets one entry.
+  `learner.adam_betas='[0.9, 0.95]'`, `data.tasks='{{tracking: 1}}'`. `data.tasks.tracking=2` sets one entry, and
+  `data.datasets[0].cap=100` one of a list.
 - **Mistakes.** An unknown key, a wrong type, values that contradict each other, a missing model or dataset,
   more GPUs than there are: one message names all, each with its place, before anything is started.
 - **`--dry-run`** prints the resolved configuration, what each actor reserves, and the memory plan; it needs
@@ -37,7 +39,7 @@ absolute `run.output_dir`. {count} fields:
 
 def page() -> str:
     """The page's text."""
-    parts = [_INTRODUCTION.format(count=len(all_fields()))]
+    parts = [_INTRODUCTION.format(count=len(list(every_field())))]
     for name, section in sections().items():
         parts.append(_section(name, section))
     return "\n".join(parts)
@@ -45,19 +47,21 @@ def page() -> str:
 
 def _section(name: str, section: type[Section]) -> str:
     rows = [field for field in all_fields().values() if field.key.startswith(f"{name}.")]
-    lines = [
-        f"## {name}",
-        "",
-        inspect.getdoc(section) or "",
-        "",
-        "| key | default | allowed | meaning |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join([*lines, *(_row(field) for field in rows), ""])
+    lines = [f"## {name}", "", inspect.getdoc(section) or "", "", *_table(rows)]
+    for field in rows:
+        if field.entries:
+            lines += [f"Each entry of `{field.key}`:", "", *_table(field.entries)]
+    return "\n".join(lines)
+
+
+def _table(fields: Sequence[ConfigField]) -> list[str]:
+    head = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
+    return [*head, *(_row(field) for field in fields), ""]
 
 
 def _row(field: ConfigField) -> str:
-    cells = (f"`{field.key}`", f"`{shown(field.default)}`", field.allowed, field.description)
+    default = "required" if field.required else f"`{shown(field.default)}`"
+    cells = (f"`{field.key}`", default, field.allowed, field.description)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -1,4 +1,4 @@
-"""Whether what a configuration names is there: policy, annotations, custom rewards."""
+"""Whether what a configuration names is there: policy, annotations, grades, custom rewards, the judge's key."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors.custom_reward import CustomRewardError, load_custom_reward
-from cluster.config import SYNTHETIC, TINY, RunConfig
+from cluster.config import SYNTHETIC, TINY, Dataset, RunConfig
 from cluster.config_problems import Problem
+from cluster.datasets import read_entry, unset_variables
+from cluster.grades import read_difficulties
 from cluster.model_geometry import CONFIG_FILE, find_geometry, read_model_config
-from data.schema import VideoPrompt, read_annotations
+from data.readers import DatasetError
+from data.schema import Task, VideoPrompt, read_annotations
 
 MODEL_TYPE = "qwen2_5_vl"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -35,9 +38,12 @@ def missing_things(config: RunConfig, ask_hub: bool = True) -> Iterator[Problem]
     """
     yield from _model(config.model.path, ask_hub)
     yield from _context(config)
-    yield from _dataset(config, "data.source", config.data.source)
-    yield from _dataset(config, "data.eval_source", config.data.eval_source)
+    yield from _source(config, "data.source", config.data.source)
+    yield from _source(config, "data.eval_source", config.data.eval_source)
+    yield from _datasets(config)
+    yield from _grades(config.data.grades)
     yield from _rewards(config)
+    yield from _judge(config)
 
 
 def _model(path: str, ask_hub: bool) -> Iterator[Problem]:
@@ -101,32 +107,69 @@ def _context(config: RunConfig) -> Iterator[Problem]:
         )
 
 
-def _dataset(config: RunConfig, key: str, source: str) -> Iterator[Problem]:
+def _source(config: RunConfig, key: str, source: str) -> Iterator[Problem]:
     if source == SYNTHETIC:
         return
     try:
         prompts, skipped = read_annotations(source)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        yield Problem((key,), f"the annotation file cannot be read: {reason}")
+    except OSError as error:
+        yield Problem((key,), f"the annotation file cannot be read: {error.strerror}")
         return
     if not prompts:
         first = f"; all {len(skipped)} lines were skipped, the first: {skipped[0]}" if skipped else ""
         yield Problem((key,), f"the dataset is empty{first}")
         return
-    yield from _contents(config, key, prompts)
-
-
-def _contents(config: RunConfig, key: str, prompts: list[VideoPrompt]) -> Iterator[Problem]:
-    wanted = {task for task, weight in config.data.tasks.items() if weight > 0}
-    absent = sorted(wanted - {prompt.task for prompt in prompts})
+    absent = sorted(_wanted(config) - {prompt.task for prompt in prompts})
     if absent:
         yield Problem(
             (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
         )
+    yield from _clips((key,), prompts)
+
+
+def _datasets(config: RunConfig) -> Iterator[Problem]:
+    for name, entries in (("datasets", config.data.datasets), ("eval_datasets", config.data.eval_datasets)):
+        for index, entry in enumerate(entries):
+            yield from _dataset(config, f"data.{name}[{index}]", entry)
+
+
+def _dataset(config: RunConfig, key: str, entry: Dataset) -> Iterator[Problem]:
+    unset = unset_variables(entry)
+    if unset:
+        yield Problem((key,), f"the environment variable {unset[0]} is not set")
+        return
+    try:
+        prompts, skipped = read_entry(entry, _wanted(config))
+    except (DatasetError, OSError) as error:
+        yield Problem((f"{key}.annotations",), f"cannot be read: {error}")
+        return
+    if not prompts:
+        first = f"; {len(skipped)} entries were skipped, the first: {skipped[0]}" if skipped else ""
+        yield Problem((key,), f"nothing that data.tasks and its filters allow is in it{first}")
+        return
+    yield from _clips((f"{key}.videos", f"{key}.annotations"), prompts)
+
+
+def _clips(keys: tuple[str, ...], prompts: list[VideoPrompt]) -> Iterator[Problem]:
     clips = [prompt.video for prompt in prompts[:CLIPS_LOOKED_FOR]]
-    if not any(map(os.path.isfile, clips)):  # Path.is_file raises for a name that is too long
-        yield Problem((key,), f"none of its first {len(clips)} clips is there; the first is {clips[0]}")
+    if not any(map(os.path.exists, clips)):  # Path.exists raises for a name that is too long
+        yield Problem(keys, f"none of its first {len(clips)} clips is there; the first is {clips[0]}")
+
+
+def _wanted(config: RunConfig) -> set[Task]:
+    return {task for task, weight in config.data.tasks.items() if weight > 0}
+
+
+def _grades(path: str | None) -> Iterator[Problem]:
+    if path is None:
+        return
+    try:
+        read_difficulties(path)
+    except OSError as error:
+        hint = "; `python -m cluster.grade` writes it" if isinstance(error, FileNotFoundError) else ""
+        yield Problem(("data.grades",), f"cannot be read: {error.strerror}{hint}")
+    except ValueError as error:
+        yield Problem(("data.grades",), f"holds a line that is no grade: {str(error).splitlines()[0]}")
 
 
 def _rewards(config: RunConfig) -> Iterator[Problem]:
@@ -135,3 +178,9 @@ def _rewards(config: RunConfig) -> Iterator[Problem]:
             load_custom_reward(task, path)
         except CustomRewardError as error:
             yield Problem(("reward.custom",), str(error))
+
+
+def _judge(config: RunConfig) -> Iterator[Problem]:
+    variable = config.judge.api_key_variable
+    if config.judge.kind == "endpoint" and variable and not os.environ.get(variable):
+        yield Problem(("judge.api_key_variable",), "no such environment variable is set here, or it is empty")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -35,6 +36,8 @@ class ConfigField:
         key: Dotted path, `rollout.group_size`.
         allowed: What its value may be, in words.
         names: The keys its mapping may have, for the few fields that are mappings.
+        entries: The fields of each entry, for the few that are lists of entries; their keys are `data.datasets[].cap`.
+        required: Whether an entry must have it.
     """
 
     key: str
@@ -42,6 +45,26 @@ class ConfigField:
     default: Any
     description: str
     names: tuple[str, ...] = ()
+    entries: tuple[ConfigField, ...] = ()
+    required: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of the key."""
+        return self.key.rpartition(".")[2]
+
+    def entry(self, name: str) -> ConfigField | None:
+        """The field of its entries that is called so."""
+        return next((field for field in self.entries if field.name == name), None)
+
+
+# A place in a list of entries: `data.datasets[1]`, `data.datasets[1].weight`.
+ENTRY = re.compile(r"(?P<list>[^\[\]]+)\[(?P<index>\d+)\](?:\.(?P<name>.+))?")
+
+
+def list_of(key: str) -> str:
+    """The field that a key is of: `data.datasets` for `data.datasets[1].weight`, any other key itself."""
+    return key.partition("[")[0]
 
 
 def sections() -> dict[str, type[Section]]:
@@ -55,16 +78,32 @@ def all_fields() -> dict[str, ConfigField]:
     return {field.key: field for name, section in sections().items() for field in _fields_of(name, section)}
 
 
+def every_field() -> Iterator[ConfigField]:
+    """Every field, those of entries behind their list."""
+    for field in all_fields().values():
+        yield from (field, *field.entries)
+
+
 def _fields_of(name: str, section: type[Section]) -> Iterator[ConfigField]:
     schema = section.model_json_schema()
     defaults = section().model_dump(mode="json")
-    for field, properties in schema["properties"].items():
+    return _fields(name, schema, schema.get("$defs", {}), defaults)
+
+
+def _fields(
+    prefix: str, schema: dict[str, Any], definitions: dict[str, Any], defaults: dict[str, Any]
+) -> Iterator[ConfigField]:
+    for name, properties in schema["properties"].items():
+        entry = _entry_schema(properties, definitions)
+        of_entry = {key: value.get("default") for key, value in entry.get("properties", {}).items()}
         yield ConfigField(
-            key=f"{name}.{field}",
-            allowed=_allowed(properties, schema.get("$defs", {})),
-            default=defaults[field],
+            key=f"{prefix}.{name}",
+            allowed=_allowed(properties, definitions),
+            default=defaults[name],
             description=properties["description"],
-            names=tuple(_key_names(properties, schema.get("$defs", {}))),
+            names=tuple(_key_names(properties, definitions)),
+            entries=tuple(_fields(f"{prefix}.{name}[]", entry, definitions, of_entry)) if entry else (),
+            required=name in schema.get("required", ()),
         )
 
 
@@ -76,9 +115,13 @@ def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
         return "one of " + ", ".join(schema["enum"])
     if "prefixItems" in schema:
         return f"a list of {len(schema['prefixItems'])} numbers"
+    if schema["type"] == "array":
+        names = ", ".join(_entry_schema(schema, definitions)["properties"])
+        return f"a list of entries of {names}"
     if schema["type"] == "object":
         names = ", ".join(_key_names(schema, definitions))
-        return f"a mapping from any of {names} to {_allowed(schema['additionalProperties'], definitions)}"
+        keys = f"any of {names}" if names else "names"
+        return f"a mapping from {keys} to {_allowed(schema['additionalProperties'], definitions)}"
     limits = [f"{words} {_number(schema[limit])}" for limit, words in _LIMITS.items() if limit in schema]
     if "pattern" in schema:
         limits.append("of letters, digits, '.', '_' and '-', the first a letter or digit")
@@ -96,12 +139,22 @@ def _key_names(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]
     return list(definitions[reference.rsplit("/", 1)[-1]]["enum"]) if reference else []
 
 
+def _entry_schema(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a list's entries; empty for anything that is no list of entries."""
+    reference: str = (schema.get("items") or {}).get("$ref", "")
+    found: dict[str, Any] = definitions[reference.rsplit("/", 1)[-1]] if reference else {}
+    return found
+
+
 # What other trainers call these fields.
 ABBREVIATIONS = {"lr": "learning_rate", "wd": "weight_decay"}
 
 
 def nearest(key: str) -> str | None:
     """The valid key a wrong one most likely meant: in its own section, else by field name, else anywhere."""
+    if place := ENTRY.fullmatch(key):
+        meant = _closest(place["name"] or "", [field.name for field in all_fields()[place["list"]].entries])
+        return f"{place['list']}[{place['index']}].{meant}" if meant else None
     section, _, field = key.rpartition(".")
     field = ABBREVIATIONS.get(field, field)
     key = f"{section}.{field}" if section else field
@@ -119,6 +172,8 @@ def nearest(key: str) -> str | None:
 
 def choices(key: str) -> str:
     """The keys that may stand where a wrong one stands."""
+    if place := ENTRY.fullmatch(key):
+        return ", ".join(field.name for field in all_fields()[place["list"]].entries)
     section = key.rpartition(".")[0]
     if section in all_fields():
         return ", ".join(all_fields()[section].names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from pydantic import ValidationError
 
 from cluster.config import RunConfig
 from cluster.config_checks import contradictions
-from cluster.config_fields import all_fields, choices, nearest, sections
+from cluster.config_fields import ConfigField, all_fields, list_of, nearest
+from cluster.config_merge import Merge
 from cluster.config_problems import Origins, Problem, config_error, problem_lines
-from cluster.config_yaml import Document, read_chain, read_value
+from cluster.config_yaml import read_chain
 from cluster.errors import ConfigError
-
-COMMAND_LINE = "command line"
 
 
 @dataclass
@@ -73,13 +72,14 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig
     Raises:
         ConfigError: a file cannot be read at all.
     """
-    merge = _Merge()
+    merge = Merge()
     for document in read_chain(Path(path)):
         merge.add_document(document)
     for override in overrides:
         merge.add_override(override)
-    config, problems = _validate(merge.values)
+    config, problems = _validate(merge.values, merge.meant)
     unusable = merge.meant.union(*(problem.keys for problem in problems))
+    unusable |= {list_of(key) for key in unusable}
     loaded = LoadedConfig(str(path), config, [*merge.problems, *problems], merge.origins, unusable)
     loaded.add(contradictions(config))
     return loaded
@@ -90,82 +90,20 @@ def to_yaml(config: RunConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-class _Merge:
-    """Values laid over each other in order: a later field replaces an earlier one, whole."""
+def _validate(
+    values: dict[str, dict[str, Any]], misspelled: Container[str]
+) -> tuple[RunConfig, list[Problem]]:
+    """The configuration of these values, and what is wrong with each that was left at its default instead.
 
-    def __init__(self) -> None:
-        self.values: dict[str, dict[str, Any]] = {}
-        self.origins = Origins()
-        self.problems: list[Problem] = []
-        self.meant: set[str] = set()
-
-    def add_document(self, document: Document) -> None:
-        for key, line in document.duplicates:
-            self.problems.append(Problem((), f"{document.path}:{line}: {key} is given twice in this file"))
-        for section, content in document.values.items():
-            self._add_section(str(section), content, document.place(str(section)), document)
-
-    def add_override(self, override: str) -> None:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            self.problems.append(Problem((), f"{override!r} ({COMMAND_LINE}): expected section.field=value"))
-            return
-        try:
-            value = read_value(text)
-        except (yaml.YAMLError, ValueError) as error:
-            reason = getattr(error, "problem", None) or error
-            self.problems.append(
-                Problem((), f"{override!r} ({COMMAND_LINE}): the value is not YAML: {reason}")
-            )
-            return
-        section, dot, name = key.partition(".")
-        if dot:
-            self._set(section, name, value, COMMAND_LINE)
-        else:
-            self._add_section(section, value, COMMAND_LINE)
-
-    def _add_section(self, section: str, content: Any, place: str, document: Document | None = None) -> None:
-        if section not in sections():
-            return self._unknown(section, place, content)
-        if content is not None and not isinstance(content, dict):
-            self.origins.note(section, place, content)
-            self.problems.append(
-                Problem((section,), f"is a section; give its fields: {choices(section + '.')}")
-            )
-            return None
-        for name, value in (content or {}).items():
-            self._set(section, str(name), value, document.place(f"{section}.{name}") if document else place)
-        return None
-
-    def _set(self, section: str, name: str, value: Any, place: str) -> None:
-        field_name, dot, entry = name.partition(".")
-        known = all_fields().get(f"{section}.{field_name}")
-        if known is None or (dot and entry not in known.names):
-            return self._unknown(f"{section}.{name}", place, value)
-        fields = self.values.setdefault(section, {})
-        if dot:
-            before = fields.get(field_name, known.default)
-            value = {**(before if isinstance(before, dict) else {}), entry: value}
-        fields[field_name] = value
-        self.origins.note(known.key, place, value)
-        return None
-
-    def _unknown(self, key: str, place: str, value: Any) -> None:
-        self.origins.note(key, place, value)
-        meant = nearest(key)
-        self.meant.update([meant] if meant else [])
-        hint = f"did you mean {meant}?" if meant else f"valid here: {choices(key)}"
-        self.problems.append(Problem((key,), f"there is no such key; {hint}"))
-
-
-def _validate(values: dict[str, dict[str, Any]]) -> tuple[RunConfig, list[Problem]]:
-    """The configuration of these values, and what is wrong with each that was left at its default instead."""
+    Args:
+        misspelled: Keys that are known to have been meant; that they are missing was said.
+    """
     problems: list[Problem] = []
     try:
         return _parse(values), problems
     except ValidationError as error:
-        problems = list(_type_problems(error))
-    wrong = {key for problem in problems for key in problem.keys}
+        problems = list(_type_problems(error, misspelled))
+        wrong = {f"{section}.{name}" for section, name, *_ in (detail["loc"] for detail in error.errors())}
     usable = {
         section: {name: value for name, value in fields.items() if f"{section}.{name}" not in wrong}
         for section, fields in values.items()
@@ -178,18 +116,38 @@ def _parse(values: dict[str, dict[str, Any]]) -> RunConfig:
     return RunConfig.model_validate_json(json.dumps(values, default=str))
 
 
-def _type_problems(error: ValidationError) -> Iterator[Problem]:
-    seen: set[str] = set()
+def _type_problems(error: ValidationError, misspelled: Container[str]) -> Iterator[Problem]:
+    seen: set[tuple[str, ...]] = set()
     for detail in error.errors():
-        section, name, *inside = (str(part) for part in detail["loc"])
-        key = f"{section}.{name}"
-        if key in seen:
+        section, name, *inside = detail["loc"]
+        known = all_fields()[f"{section}.{name}"]
+        missing = bool(known.entries) and detail["type"] == "missing" and len(inside) == 2
+        if missing and f"{known.key}[{inside[0]}].{inside[1]}" in misspelled:
             continue
-        seen.add(key)
-        entry = inside[0] if inside and all_fields()[key].names else None
-        meant = nearest(f"{key}.{entry}") if entry and entry not in all_fields()[key].names else None
-        hint = f"; did you mean {meant}?" if meant else ""
-        yield Problem((key,), f"expected {all_fields()[key].allowed}{hint}")
+        if known.entries and inside:
+            problem = _entry_problem(known, inside, missing)
+        else:
+            problem = _field_problem(known, str(inside[0]) if inside else None)
+        if missing or problem.keys not in seen:
+            yield problem
+        seen.update([] if missing else [problem.keys])
+
+
+def _field_problem(known: ConfigField, entry: str | None) -> Problem:
+    wrong = f"{known.key}.{entry}" if entry and known.names and entry not in known.names else None
+    meant = nearest(wrong) if wrong else None
+    return Problem((known.key,), f"expected {known.allowed}{f'; did you mean {meant}?' if meant else ''}")
+
+
+def _entry_problem(known: ConfigField, inside: Sequence[int | str], missing: bool) -> Problem:
+    """A mistake in an entry: `inside` is its index, then the field if it is one of those."""
+    place = f"{known.key}[{inside[0]}]"
+    field_ = known.entry(str(inside[1])) if len(inside) > 1 else None
+    if field_ is None:
+        return Problem((place,), f"expected an entry of {', '.join(each.name for each in known.entries)}")
+    if missing:
+        return Problem((place,), f"has no {field_.name}; expected {field_.allowed}")
+    return Problem((f"{place}.{field_.name}",), f"expected {field_.allowed}")
 
 
 def _defaults() -> dict[str, Any]:

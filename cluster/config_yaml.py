@@ -46,7 +46,7 @@ class Document:
 
     Attributes:
         values: The mapping as read, `extends` left out.
-        lines: Line of each key, by dotted path (`rollout.group_size`).
+        lines: Line of each key, by dotted path (`rollout.group_size`, `data.datasets[0].weight`).
         duplicates: Dotted path and line of each key that stands twice in one mapping.
         extends: The file this one builds on, resolved against its own folder.
     """
@@ -126,6 +126,11 @@ def _text_of(path: Path) -> str:
 
 
 def _note_lines(node: yaml.Node | None, prefix: str, document: Document) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            path = f"{prefix.removesuffix('.')}[{index}]"
+            document.lines[path] = item.start_mark.line + 1
+            _note_lines(item, f"{path}.", document)
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:

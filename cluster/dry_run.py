@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -43,11 +43,20 @@ def config_table(loaded: LoadedConfig) -> Table:
     """Every key, its value, and where that was given."""
     table = _table(f"Configuration {loaded.source}", "key", "value", "from")
     values = loaded.config.model_dump(mode="json")
-    for key in all_fields():
+    for key, field in all_fields().items():
         section, name = key.split(".")
-        place = loaded.origins.places.get(key, "")
-        table.add_row(key, escape(shown(values[section][name])), escape(place))
+        given = {key: values[section][name]}
+        if field.entries and given[key]:
+            given = {f"{key}[{index}]": _given(entry) for index, entry in enumerate(given[key])}
+        for place, value in given.items():
+            origin = loaded.origins.places.get(place, "")
+            table.add_row(escape(place), escape(shown(value)), escape(origin))
     return table
+
+
+def _given(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of a list without what it leaves open."""
+    return {name: value for name, value in entry.items() if value not in (None, {})}
 
 
 def facts_table(config: RunConfig) -> Table:

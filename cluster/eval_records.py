@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ class EvalSample:
     """One held-out prompt with the policy's greedy response.
 
     Attributes:
-        response: Text of the response; empty when there is none.
+        prompt: As it was asked last; after a closer look it has that look's windows.
+        response: Text of the response; empty when there is none. After a closer look with times of the video's clock.
         score: None when the prompt could not be evaluated: it then counts 0 everywhere.
         tokens: Length of the response.
         problem: Why the prompt could not be evaluated, a clip that does not decode for instance.
@@ -68,6 +69,7 @@ def read_eval_samples(run_dir: Path, stage: str) -> list[EvalSample]:
 def _to_json(sample: EvalSample) -> dict[str, Any]:
     return {
         "prompt": _plain(sample.prompt.to_json()),
+        "windows": _plain(sample.prompt.windows),
         "response": encodable(sample.response),
         "score": _plain(asdict(sample.score)) if sample.score else None,
         "tokens": sample.tokens,
@@ -77,7 +79,8 @@ def _to_json(sample: EvalSample) -> dict[str, Any]:
 
 def _from_json(fields: dict[str, Any]) -> EvalSample:
     score = Score(**fields["score"]) if fields["score"] else None
-    prompt = parse_prompt(fields["prompt"], Path())
+    windows = tuple((start, end) for start, end in fields["windows"])
+    prompt = replace(parse_prompt(fields["prompt"], Path()), windows=windows)
     return EvalSample(prompt, fields["response"], score, fields["tokens"], fields["problem"])
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.rollout_fleet import RolloutRequest
 from cluster.config import RunConfig
 from cluster.eval_records import EvalSample, write_eval_samples
 from cluster.progress import Progress
 from cluster.system import System
+from data.perception import look_at, named_windows, retime
 from data.records import Rollout, SamplingSettings
+from data.sampling import Windows
 from data.schema import VideoPrompt
 from rewards import Score
 
@@ -38,9 +40,30 @@ def evaluate(
     progress.stage(f"evaluation ({stage.replace('_', ' ')})", total=len(prompts))
     samples: list[EvalSample] = []
     for start in range(0, len(prompts), CHUNK):
-        samples += ask(config, system, [Question(prompt) for prompt in prompts[start : start + CHUNK]])
+        samples += perceive(config, system, [Question(prompt) for prompt in prompts[start : start + CHUNK]])
         progress.advance(len(samples))
     write_eval_samples(config.run_dir, stage, samples)
+    return samples
+
+
+def perceive(config: RunConfig, system: System, questions: Sequence[Question]) -> list[EvalSample]:
+    """One scored response to each question, in order, after as many looks as the configuration wants.
+
+    A question that would be asked again as it was is not: its answer stands. See `data.perception`.
+    """
+    rounds = config.evaluation.perception_rounds
+    looks = [replace(question, prompt=look_at(question.prompt, (), rounds == 1)) for question in questions]
+    samples = ask(config, system, looks)
+    for number in range(2, rounds + 1):
+        closer = [
+            replace(question, prompt=look_at(question.prompt, _where_next(sample), number == rounds))
+            for question, sample in zip(questions, samples, strict=True)
+        ]
+        changed = [n for n, look in enumerate(closer) if look != looks[n]]
+        again = ask(config, system, [closer[n] for n in changed]) if changed else []
+        for n, sample in zip(changed, again, strict=True):
+            samples[n] = sample
+        looks = closer
     return samples
 
 
@@ -57,12 +80,32 @@ def ask(config: RunConfig, system: System, questions: Sequence[Question]) -> lis
         for question, clip in zip(questions, clips, strict=True)
         if clip is not None
     ]
-    rollouts = system.fleet.gather(system.submit(requests))
+    rollouts = [_on_video_clock(system, it) for it in system.fleet.gather(system.submit(requests))]
     answered = iter(zip(rollouts, system.rewards.score(rollouts, by_rule=True), strict=True))
     return [
         _unanswered(system, question.prompt) if clip is None else _answered(*next(answered))
         for question, clip in zip(questions, clips, strict=True)
     ]
+
+
+def _where_next(sample: EvalSample) -> Windows:
+    """What the answer named; where it names nothing, what was looked at for it."""
+    named = named_windows(sample.score.prediction if sample.score else None, sample.prompt.duration)
+    return named or sample.prompt.windows
+
+
+def _on_video_clock(system: System, rollout: Rollout) -> Rollout:
+    """A rollout on unevenly spaced frames with the times of its answers on the video's clock."""
+    prompt = rollout.prompt
+    if not prompt.windows:
+        return rollout
+    assert prompt.duration, "no part of a clip of unknown length is looked at"
+    times = system.clips.frame_times(prompt)
+    responses = [
+        replace(response, text=retime(response.text, prompt.task, times, prompt.duration))
+        for response in rollout.responses
+    ]
+    return replace(rollout, responses=responses)
 
 
 def _answered(rollout: Rollout, scores: Sequence[Score]) -> EvalSample:

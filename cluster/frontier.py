@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from cluster.config import RunConfig
 from learner.checkpoint import newest_complete, read_client_state
@@ -17,13 +19,15 @@ class Frontier:
 
     Attributes:
         step: Optimizer steps of GRPO taken.
-        position: Position in the prompt stream.
         version: Weight version of the learner.
+        curriculum: State of the curriculum; empty at the beginning.
+        drawn: Number and id of the prompts that were drawn for later steps.
     """
 
     step: int = 0
-    position: int = 0
     version: int = 0
+    curriculum: Mapping[str, Any] = field(default_factory=dict)
+    drawn: Sequence[Sequence[Any]] = ()
 
 
 def last_frontier(config: RunConfig) -> Frontier:

@@ -97,6 +97,19 @@ class StepRecord(Record):
     clips_skipped: int = Field(0, description="prompts skipped in this step: their clip or length")
     clips_quarantined: int = Field(0, description="clips quarantined so far in the run")
     rewards_failed: int = Field(0, description="responses whose reward function raised or gave NaN")
+    order_bonus_share: Number = Field(
+        None, description="share of the groups with a shuffled one beside them that earned the order bonus"
+    )
+    accuracy_ordered: Number = Field(None, description="mean accuracy of these groups, 0-1")
+    accuracy_shuffled: Number = Field(None, description="mean accuracy on their shuffled frames, 0-1")
+    judge_requests: Number = Field(None, description="requests to the judge of captions so far, retries too")
+    judge_unreadable: Number = Field(None, description="its answers so far that held no verdicts")
+    judge_fallbacks: Number = Field(
+        None, description="captions so far that the lexical judge had to take over"
+    )
+    curriculum: dict[str, Number] = Field(
+        default_factory=dict, description="what the curriculum says of itself; see `cluster/curriculum.py`"
+    )
     cache_hit_rate: Number = Field(None, description="share of clip requests served from the cache")
 
     seconds: PerStage = PerStage()
@@ -145,5 +158,8 @@ def scalars(record: StepRecord) -> list[Scalar]:
     for name in ("seconds", "tokens"):
         stages = getattr(record, name).model_dump(exclude_none=True)
         found += [Scalar(name, value, component=stage) for stage, value in stages.items()]
-    plain = record.model_dump(exclude={"step", "stage", "tasks", "seconds", "tokens"}, exclude_none=True)
+    its = record.curriculum
+    found += [Scalar("curriculum", value, component=name) for name, value in its.items() if value is not None]
+    apart = {"step", "stage", "tasks", "seconds", "tokens", "curriculum"}
+    plain = record.model_dump(exclude=apart, exclude_none=True)
     return found + [Scalar(name, value) for name, value in plain.items()]

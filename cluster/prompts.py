@@ -1,20 +1,24 @@
-"""The prompts of a run: synthetic ones rendered, or read from annotation files; and the order they are trained in."""
+"""The prompts of a run: synthetic ones rendered, or read from annotation files and datasets."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cluster.clip_files import ClipFiles
 from cluster.config import SYNTHETIC, RunConfig
+from cluster.datasets import difficulty_band, held_out_prompts, skipped, training_pools
 from cluster.errors import RunFailure
 from cluster.progress import Progress
+from cluster.prompt_mix import Pool, PromptStream
+from data.prompts import PromptStyle
 from data.rendering import RENDERING_VERSION
 from data.sampling import SamplingContract
 from data.schema import Task, VideoPrompt, read_annotations, write_annotations
-from data.synthetic import HELD_OUT_SEED_START, Scene, make_scene
+from data.synthetic import HELD_OUT_SEED_START, TASKS, Scene, make_scene
+from rewards.scoring import read_options
 
 # Seeds of a run's training clips; those of different runs may overlap, held-out seeds lie above all of them.
 TRAINING_SEED_STRIDE = 100_003
@@ -27,36 +31,18 @@ class PromptSet:
 
     Attributes:
         scenes: The scene of each synthetic training prompt by prompt id; what demonstrations are written from.
+        pools: The training prompts by dataset, where there are several.
     """
 
     train: list[VideoPrompt]
     held_out: list[VideoPrompt]
     scenes: Mapping[str, Scene]
-
-
-class PromptStream:
-    """An endless, seeded shuffle of the training prompts: every epoch visits each once, in another order.
-
-    The prompt at a position depends on nothing but the seed and the position.
-    """
-
-    def __init__(self, prompts: Sequence[VideoPrompt], seed: int) -> None:
-        self._prompts = list(prompts)
-        self._seed = seed
-        self._order: tuple[int, list[int]] = (-1, [])
+    pools: Sequence[Pool] = ()
 
     @property
-    def epoch_length(self) -> int:
-        """How many prompts there are."""
-        return len(self._prompts)
-
-    def __getitem__(self, position: int) -> VideoPrompt:
-        epoch, place = divmod(position, len(self._prompts))
-        if self._order[0] != epoch:
-            order = list(range(len(self._prompts)))
-            random.Random(f"{self._seed}/{epoch}").shuffle(order)
-            self._order = (epoch, order)
-        return self._prompts[self._order[1][place]]
+    def mix(self) -> Sequence[Pool]:
+        """What training draws from."""
+        return self.pools or [Pool("", self.train, 1.0)]
 
 
 def contract_of(config: RunConfig) -> SamplingContract:
@@ -72,6 +58,12 @@ def contract_of(config: RunConfig) -> SamplingContract:
     )
 
 
+def prompt_style_of(config: RunConfig) -> PromptStyle:
+    """How the run's prompts ask for their answers."""
+    options = {str(task): read_options(task, given) for task, given in config.reward.options.items()}
+    return PromptStyle(config.data.template, options)
+
+
 def prepare_prompts(config: RunConfig, progress: Progress, files: ClipFiles) -> PromptSet:
     """Read or make up everything the run trains and is evaluated on.
 
@@ -81,27 +73,43 @@ def prepare_prompts(config: RunConfig, progress: Progress, files: ClipFiles) -> 
     Raises:
         RunFailure: nothing usable is left of a dataset.
     """
-    contract, tasks = contract_of(config), _wanted(config.data.tasks)
-    scenes: dict[str, Scene] = {}
-    if config.data.source == SYNTHETIC:
-        first = FIRST_TRAINING_SEED + config.run.seed * TRAINING_SEED_STRIDE % (HELD_OUT_SEED_START // 2)
-        counts = _shares(tasks, config.data.num_prompts or 0)
-        train, scenes = _synthesize(config, contract, counts, first, "train")
-        stream = PromptStream(train, config.run.seed)
-        _render(files, scenes, [stream[place] for place in range(len(train))], progress)
-    else:
+    train = prepare_training(config, progress, files)
+    return replace(train, held_out=_held_out(config, _wanted(config.data.tasks), progress, files))
+
+
+def prepare_training(config: RunConfig, progress: Progress, files: ClipFiles) -> PromptSet:
+    """The training prompts alone. Arguments and errors as in `prepare_prompts`."""
+    tasks = _wanted(config.data.tasks)
+    if config.data.datasets:
+        pools = training_pools(config, tasks, progress)
+        return PromptSet([prompt for pool in pools for prompt in pool.prompts], [], {}, pools)
+    band = difficulty_band(config, progress)
+    if config.data.source != SYNTHETIC:
         train = _read(config.data.source, tasks, progress)
+        train = _some(band.keep(train, config.data.source, progress), tasks) if band else train
         random.Random(config.run.seed).shuffle(train)
-        train = train[: config.data.num_prompts]
-    if config.data.eval_source == SYNTHETIC:
-        counts = dict.fromkeys(tasks, config.data.eval_prompts_per_task)
-        held_out, held_out_scenes = _synthesize(config, contract, counts, HELD_OUT_SEED_START, "held_out")
-        _render(files, held_out_scenes, held_out, progress)
-    else:
-        held_out = _first_of_each(
-            _read(config.data.eval_source, tasks, progress), config.data.eval_prompts_per_task
-        )
-    return PromptSet(train, held_out, scenes)
+        return PromptSet(train[: config.data.num_prompts], [], {})
+    first = FIRST_TRAINING_SEED + config.run.seed * TRAINING_SEED_STRIDE % (HELD_OUT_SEED_START // 2)
+    counts = _shares(tasks, config.data.num_prompts or 0)
+    train, scenes = _synthesize(config, contract_of(config), counts, first, "train")
+    train = _some(band.keep(train, SYNTHETIC, progress), tasks) if band else train
+    stream = PromptStream(train, config.run.seed)
+    _render(files, scenes, [stream[place] for place in range(len(train))], progress)
+    return PromptSet(train, [], scenes)
+
+
+def _held_out(
+    config: RunConfig, tasks: Mapping[Task, float], progress: Progress, files: ClipFiles
+) -> list[VideoPrompt]:
+    per_task = config.data.eval_prompts_per_task
+    if config.data.eval_datasets:
+        return _first_of_each(held_out_prompts(config, tasks, progress), per_task)
+    if config.data.eval_source != SYNTHETIC:
+        return _first_of_each(_read(config.data.eval_source, tasks, progress), per_task)
+    counts = dict.fromkeys(tasks, per_task)
+    prompts, scenes = _synthesize(config, contract_of(config), counts, HELD_OUT_SEED_START, "held_out")
+    _render(files, scenes, prompts, progress)
+    return prompts
 
 
 def _wanted(tasks: Mapping[Task, float]) -> dict[Task, float]:
@@ -124,7 +132,9 @@ def _synthesize(
     """Prompts and scenes of a split; its annotations are written into the run's folder."""
     folder = (Path(config.run.output_dir) / f"clips-v{RENDERING_VERSION}" / split).absolute()
     seeds = [
-        (task, first_seed + 4 * i + list(Task).index(task)) for task, n in counts.items() for i in range(n)
+        (task, first_seed + len(TASKS) * i + TASKS.index(task))
+        for task, n in counts.items()
+        for i in range(n)
     ]
     pairs = [make_scene(task, seed, contract) for task, seed in seeds]
     prompts = [replace(prompt, video=str(folder / prompt.video)) for _, prompt in pairs]
@@ -142,14 +152,17 @@ def _render(
 
 def _read(source: str, tasks: Mapping[Task, float], progress: Progress) -> list[VideoPrompt]:
     prompts, problems = read_annotations(source)
-    for problem in problems[:5]:
-        progress.warn(f"skipped {problem}")
-    if len(problems) > 5:
-        progress.warn(f"skipped {len(problems)} lines of {source} in all")
-    wanted = [prompt for prompt in prompts if prompt.task in tasks]
-    if not wanted:
+    for warning in skipped(problems, source):
+        progress.warn(warning)
+    return _some([prompt for prompt in prompts if prompt.task in tasks], tasks, source)
+
+
+def _some(
+    prompts: list[VideoPrompt], tasks: Iterable[Task], source: str = "data.difficulty"
+) -> list[VideoPrompt]:
+    if not prompts:
         raise RunFailure(f"{source}: no usable prompt of {', '.join(tasks)} is left")
-    return wanted
+    return prompts
 
 
 def _first_of_each(prompts: Sequence[VideoPrompt], per_task: int) -> list[VideoPrompt]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,10 @@ from cluster.report_frames import VIEW, BoxTrack, Spans, frame_strip, missing_st
 from cluster.result_records import METRICS
 from data.decoder import IsolatedDecoder
 from data.prompts import render_prompt
-from data.schema import LETTERS, Task, VideoPrompt
+from data.schema import LETTERS, VideoPrompt
 from data.video import ClipError
+from rewards import SPECS
 
-TASK_NAMES: Mapping[str, str] = {
-    Task.TEMPORAL_GROUNDING: "Temporal grounding",
-    Task.TRACKING: "Tracking",
-    Task.MULTIPLE_CHOICE: "Multiple choice",
-    Task.GROUNDED_QA: "Grounded QA",
-}
 RULE = "The best, the median and the worst clip of each task after GRPO, by total reward, then by prompt id."
 PLACES = ("best", "median", "worst")
 TAG = re.compile(r"&lt;(think|answer|glue)&gt;(.*?)&lt;/\1&gt;", re.DOTALL)
@@ -69,7 +64,7 @@ def clip_cards(clips: Sequence[ShownClip]) -> str:
 
 def _task_section(task: str, clips: Sequence[ShownClip], decoder: IsolatedDecoder) -> str:
     cards = "".join(clip_card(clip, decoder) for clip in clips if clip.prompt.task == task)
-    return f"<h3>{TASK_NAMES[task]}</h3>{cards}" if cards else ""
+    return f"<h3>{SPECS[task].title}</h3>{cards}" if cards else ""
 
 
 def clip_card(clip: ShownClip, decoder: IsolatedDecoder) -> str:
@@ -118,7 +113,8 @@ def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     if not Path(clip.prompt.video).exists():
         return missing_strip(f"no frames: {clip.prompt.video} has gone")
     try:
-        frames = decoder.decode(clip.prompt.video, clip.prompt.box_frames).frames
+        # Evenly spaced, whatever part an evaluation looked at closer: times are drawn on the same scale.
+        frames = decoder.decode(*replace(clip.prompt, windows=()).clip_key).frames
     except ClipError as error:
         return missing_strip(f"no frames: {error.reason}")
     # Drawn last lies on top: the prediction after GRPO over the truth over the cold start's.
@@ -133,7 +129,7 @@ def _box_key(tracks: Sequence[BoxTrack]) -> str:
 
 def _times(clip: ShownClip) -> str:
     single = "interval" in clip.prompt.target
-    if not single and "intervals" not in clip.prompt.target:
+    if clip.prompt.duration is None or (not single and "intervals" not in clip.prompt.target):
         return ""
     found = _each(clip, "interval" if single else "intervals")
     rows = [

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from cluster.metrics import StepRecord
 from cluster.report_charts import Chart, Level, Series
 from cluster.result_records import METRICS, MetricResult, Results
-from cluster.result_tables import metric_name
+from cluster.result_tables import component_name, metric_name
 
 PERCENT = 100.0
 STAGES = ("rollout", "learn", "sync", "reward", "decode")
-COMPONENT_NAMES = {"iou": "IoU", "accuracy": "accuracy", "evidence_iou": "evidence IoU", "format": "format"}
 
 
 def task_charts(records: Sequence[StepRecord], results: Results | None) -> list[Chart]:
@@ -28,8 +27,8 @@ def task_charts(records: Sequence[StepRecord], results: Results | None) -> list[
 def task_chart(records: Sequence[StepRecord], task: str, metric: str, result: MetricResult | None) -> Chart:
     """A metric of the training responses over the steps, and what held-out evaluation says of it."""
     curves = [
-        Series(COMPONENT_NAMES["format"], "format", _component(records, task, "format")),
-        Series(COMPONENT_NAMES.get(metric, metric), "policy", _component(records, task, metric)),
+        Series("format", "format", _component(records, task, "format")),
+        Series(component_name(metric), "policy", _component(records, task, metric)),
     ]
     return Chart(
         metric_name(task, metric),

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from cluster.bootstrap import Interval, Rounded
-from data.schema import Task
+from rewards import SPECS
 
 METRICS: Mapping[str, tuple[str, ...]] = {
-    Task.TEMPORAL_GROUNDING: ("iou",),
-    Task.TRACKING: ("iou",),
-    Task.MULTIPLE_CHOICE: ("accuracy",),
-    Task.GROUNDED_QA: ("accuracy", "evidence_iou"),
+    name: (spec.main, *(part for part in spec.components if part not in (spec.main, "format")))
+    for name, spec in SPECS.items()
 }
 """The reward components reported for each task, the main one first."""
 

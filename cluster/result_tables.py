@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from rich.table import Table
 
 from cluster.result_records import MetricResult, Results, TaskResult
+from rewards import SPECS
 
 COLUMNS = ("Task", "Clips", "Cold start", "Constant answer", "After GRPO", "Gain")
 NOTE = "Percent on held-out clips, greedy; ± is half of the bootstrap 95% interval over clips."
@@ -15,15 +16,17 @@ NOTE = "Percent on held-out clips, greedy; ± is half of the bootstrap 95% inter
 METRIC_NAMES = {
     ("temporal_grounding", "iou"): "Temporal grounding, mIoU",
     ("tracking", "iou"): "Tracking, AO without the first box",
-    ("multiple_choice", "accuracy"): "Multiple choice, accuracy",
-    ("grounded_qa", "accuracy"): "Grounded QA, accuracy",
-    ("grounded_qa", "evidence_iou"): "Grounded QA, evidence IoU",
 }
 
 
 def metric_name(task: str, metric: str) -> str:
     """How a task's metric is called in tables and charts."""
-    return METRIC_NAMES.get((task, metric), f"{task}, {metric}")
+    return METRIC_NAMES.get((task, metric), f"{SPECS[task].title}, {component_name(metric)}")
+
+
+def component_name(component: str) -> str:
+    """A reward component in words: `evidence IoU`."""
+    return component.replace("_", " ").replace("iou", "IoU").replace("iop", "IoP")
 
 
 def result_rows(results: Results) -> list[tuple[str, ...]]:

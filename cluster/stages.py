@@ -5,26 +5,23 @@ Importing this takes as long as importing torch and transformers does; `cluster.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 from cluster import training_loop
-from cluster.actor_watch import ActorWatch
+from cluster.actor_watch import ActorWatch, as_failure
 from cluster.clip_files import ClipFiles
 from cluster.cold_start import cold_start
-from cluster.config import TINY, RunConfig
+from cluster.config import RunConfig
 from cluster.eval_records import eval_path, read_eval_samples
 from cluster.evaluation import evaluate
 from cluster.frontier import COLD_START_POLICY, Frontier
+from cluster.initial_policy import initial_policy
 from cluster.progress import Progress
-from cluster.prompts import PromptSet, contract_of
+from cluster.prompts import PromptSet
 from cluster.results import compute_results, write_results
 from cluster.run_log import RunLog
 from cluster.system import System, learner_settings
-from learner.tiny_policy import build_tiny_policy
 
-TINY_POLICY = "tiny_policy"
 POLICY = "policy"
 
 
@@ -40,11 +37,11 @@ def carry_out(
     """Cold start, evaluation, GRPO, evaluation; what a resumed run has behind it is not done again."""
     # Absolute, like every path that actors are given: their working folder may be another one.
     warm_policy = (config.run_dir / COLD_START_POLICY).absolute()
-    model_path = warm_policy if frontier and warm_policy.is_dir() else _initial_policy(config)
+    model_path = warm_policy if frontier and warm_policy.is_dir() else initial_policy(config)
     system = System(config, progress, files, model_path)
     stack.callback(system.shutdown)
     watch = stack.enter_context(ActorWatch(system.actors))
-    stack.enter_context(_as_failure(watch))
+    stack.enter_context(as_failure(watch))
     if config.has_cold_start and model_path != warm_policy:
         model_path = cold_start(config, system, prompts, log, progress, model_path)
     if config.run.algorithm == "sft":
@@ -63,26 +60,6 @@ def carry_out(
     evaluate(config, system, prompts.held_out, "grpo", progress)
     system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
     _write_results(config)
-
-
-@contextmanager
-def _as_failure(watch: ActorWatch) -> Iterator[None]:
-    """Tell an interruption by the watch from one by the user."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if watch.failure is None:
-            raise
-        raise watch.failure from None
-
-
-def _initial_policy(config: RunConfig) -> Path | str:
-    """The policy that the run starts from: a Hub id, or the absolute path of a folder; built if it is the tiny one."""
-    if config.model.path != TINY:
-        folder = Path(config.model.path)
-        return folder.absolute() if folder.is_dir() else config.model.path
-    # The same weights for every run, as those of a published checkpoint are; `run.seed` seeds what a run does.
-    return build_tiny_policy((config.run_dir / TINY_POLICY).absolute(), contract=contract_of(config))
 
 
 def _write_results(config: RunConfig) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 
-from cluster.experience import Group, Taken
+from cluster.experience import Taken
+from cluster.groups import Group
 from cluster.metrics import PerStage, SampleRecord, Stage, StepRecord, TaskRewards
 from cluster.run_facts import host_memory_gib
 from cluster.system import System
@@ -22,6 +23,7 @@ def step_record(
     report: StepReport | None,
     sync_seconds: float,
     total_seconds: float,
+    curriculum: Mapping[str, float],
 ) -> StepRecord:
     """The record of one GRPO step; without a report there was no update."""
     responses = [response for group in taken.groups for response in group.rollout.responses]
@@ -49,7 +51,10 @@ def step_record(
         groups_dropped=len(taken.groups) - len(admitted),
         clips_skipped=taken.skipped,
         clips_quarantined=int(clips["quarantined"]),
+        curriculum=dict(curriculum),
         rewards_failed=sum(failed(score) for group in taken.groups for score in group.scores),
+        **order_metrics(taken.groups),
+        **system.rewards.metrics(),
         cache_hit_rate=clips["hits"] / max(1.0, clips["hits"] + clips["misses"]),
         seconds=PerStage(
             **taken.seconds,
@@ -65,6 +70,18 @@ def step_record(
         driver_rss_gib=rss,
         host_used_gib=used,
     )
+
+
+def order_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """How the policy did with frames in order and shuffled; nothing where no task has the bonus."""
+    found = [group.order for group in groups if group.order]
+    if not found:
+        return {}
+    return {
+        "order_bonus_share": fmean(any(order.bonuses) for order in found),
+        "accuracy_ordered": fmean(order.ordered for order in found),
+        "accuracy_shuffled": fmean(order.shuffled for order in found),
+    }
 
 
 def task_rewards(groups: Sequence[Group]) -> dict[str, TaskRewards]:

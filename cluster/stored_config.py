@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from cluster.config import RunConfig
 from cluster.config_fields import all_fields, shown
@@ -23,6 +24,10 @@ FREE_FIELDS = {
         *("max_concurrent", "gpu_memory_utilization", "kv_cache_gib", "start_timeout_s", "request_timeout_s"),
     },
     "reward": {"num_workers", "cpus_per_worker", "timeout_s"},
+    "judge": {
+        *("base_url", "api_key_variable", "concurrency", "requests_per_minute", "max_requests"),
+        *("timeout_s", "cache"),
+    },
     "learner": {
         *("gpus_per_worker", "cpus_per_worker", "threads_per_worker", "start_timeout_s", "step_timeout_s"),
         *("micro_batch_tokens", "gradient_checkpointing"),
@@ -60,11 +65,30 @@ def check_resumable(config: RunConfig) -> None:
 
 def _changes(stored: RunConfig, config: RunConfig) -> Iterator[str]:
     """`grpo.kl_coef: 0.0 -> 0.04` for every field that must stay as it was and did not."""
-    old, new = stored.model_dump(mode="json"), config.model_dump(mode="json")
-    for key in all_fields():
-        section, name = key.split(".")
-        if section in FREE_SECTIONS or name in FREE_FIELDS.get(section, ()):
+    old, new = binding_values(stored), binding_values(config)
+    for key in [*new, *(key for key in old if key not in new)]:
+        if old.get(key) != new.get(key):
+            yield f"{key}: {shown(old.get(key))} -> {shown(new.get(key))}"
+
+
+def is_free(key: str) -> bool:
+    """Whether a field says only where, how fast or how long a run goes."""
+    section, name = key.split(".")
+    return section in FREE_SECTIONS or name in FREE_FIELDS.get(section, ())
+
+
+def binding_values(config: RunConfig) -> dict[str, Any]:
+    """What decides what is trained or evaluated, by dotted key; fields of list entries each by their own."""
+    values = config.model_dump(mode="json")
+    found: dict[str, Any] = {}
+    for key, field in all_fields().items():
+        if is_free(key):
             continue
-        before, after = old[section][name], new[section][name]
-        if before != after:
-            yield f"{key}: {shown(before)} -> {shown(after)}"
+        section, name = key.split(".")
+        value = values[section][name]
+        if field.entries:
+            entries = enumerate(value)
+            found |= {f"{key}[{i}].{each}": its for i, entry in entries for each, its in entry.items()}
+        else:
+            found[key] = value
+    return found

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 import ray
 
+from actors.caption_judge import JudgeReport
 from actors.clip_pool import ClipPool
 from actors.engine import EngineSettings
-from actors.fleet import collect, stop
+from actors.fleet import call, collect, stop
+from actors.judge_endpoint import JudgeSettings
 from actors.reward_worker import RewardWorker
 from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest, Submitted
 from actors.video_loader import VideoLoader
@@ -22,7 +25,7 @@ from cluster.clips import UsableClips
 from cluster.config import RunConfig
 from cluster.placement import threads
 from cluster.progress import Progress
-from cluster.prompts import contract_of
+from cluster.prompts import contract_of, prompt_style_of
 from data.encoding import VideoEncoder
 from data.failures import ActorFailure
 from data.records import Rollout
@@ -35,20 +38,34 @@ GIB = 2**30
 STOP_SECONDS = 5.0
 # Ranks report a peer that is late before the driver gives all of them up.
 GRACE_SECONDS = 10.0
+SCORING = "scoring responses"
+JUDGE_ADVICE = (
+    "If it waited for the judge of captions: raise judge.requests_per_minute, judge.concurrency or reward.timeout_s. "
+    "--resume goes on; what was judged is kept."
+)
 
 
 class RewardPool:
-    """The reward workers."""
+    """The reward workers.
 
-    def __init__(self, config: RunConfig) -> None:
+    Args:
+        warn: Told what keeps the judge of captions from judging, once for each kind of trouble.
+    """
+
+    def __init__(self, config: RunConfig, warn: Callable[[str], None]) -> None:
         options = {"num_cpus": config.reward.cpus_per_worker}
-        custom = {str(task): path for task, path in config.reward.custom.items()}
+        reward = config.reward
+        custom = {str(task): path for task, path in reward.custom.items()}
+        judge = judge_settings(config)
+        scoring = (reward.mode, config.data.template, reward.options, reward.weights, custom, judge)
         self._workers = {
-            f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(config.reward.mode, custom)
+            f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(*scoring)
             for index in range(config.reward.num_workers)
         }
-        self._thinking = config.data.thinking
         self._timeout_s = config.reward.timeout_s
+        self._has_judge, self._warn = judge is not None, warn
+        self._reports: list[JudgeReport] = []
+        self._named: set[str] = set()
 
     def score(self, rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
         """The scores of each rollout's responses, in order.
@@ -62,11 +79,11 @@ class RewardPool:
         names, handles = list(self._workers), list(self._workers.values())
         count = len(handles)
         shares = [rollouts[index::count] for index in range(count)]
-        refs = [
-            handle.score.remote([item for rollout in share for item in self._items(rollout)], by_rule)
-            for handle, share in zip(handles, shares, strict=True)
-        ]
-        answers = collect(refs, names, "scoring responses", self._timeout_s)
+        items = [[(rollout.prompt, r) for rollout in share for r in rollout.responses] for share in shares]
+        refs = [handle.score.remote(its, by_rule) for handle, its in zip(handles, items, strict=True)]
+        answers = collect(refs, names, SCORING, self._timeout_s, JUDGE_ADVICE if self._has_judge else "")
+        if self._has_judge:
+            self._take_reports()
         queues = [iter(answer) for answer in answers]
         return [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
 
@@ -80,8 +97,19 @@ class RewardPool:
         stop(self._workers, STOP_SECONDS)
         self._workers = {}
 
-    def _items(self, rollout: Rollout) -> list[tuple[Any, Any, bool]]:
-        return [(rollout.prompt, response, self._thinking) for response in rollout.responses]
+    def metrics(self) -> dict[str, float]:
+        """The judge's counters as of the latest scoring; none for the lexical one."""
+        return judge_metrics(self._reports)
+
+    def _take_reports(self) -> None:
+        reports = call(
+            self._workers, "judge_report", what="reporting on the judge", deadline_s=self._timeout_s
+        )
+        self._reports = list(reports.values())
+        problems = {kind: text for report in self._reports for kind, text in report.problems.items()}
+        for kind in sorted(problems.keys() - self._named):
+            self._warn(problems[kind])
+        self._named |= problems.keys()
 
 
 class System:
@@ -116,11 +144,11 @@ class System:
         self._starting: Future[RolloutFleet] = self._starter.submit(
             RolloutFleet.start, self._engine_settings(model_path), self._fleet_settings(), version
         )
-        self.encoder = VideoEncoder(model_path, self._contract, config.data.thinking)
+        self.encoder = VideoEncoder(model_path, self._contract, prompt_style_of(config))
         self.clips = UsableClips(
             files, self._start_loaders(), self.encoder, config.rollout.max_prompt_tokens, progress.warn
         )
-        self.rewards = RewardPool(config)
+        self.rewards = RewardPool(config, progress.warn)
 
     @property
     def fleet(self) -> RolloutFleet:
@@ -168,7 +196,7 @@ class System:
         learner = LearnerGroup(
             replace(settings, banned_token_ids=tuple(self.encoder.banned_token_ids)),
             str(model_path),
-            functools.partial(VideoEncoder, str(model_path), self._contract, self._config.data.thinking),
+            functools.partial(VideoEncoder, str(model_path), self._contract, prompt_style_of(self._config)),
             [options] * section.num_workers,
             section.step_timeout_s + GRACE_SECONDS,
             self._config.sync.timeout_s + GRACE_SECONDS,
@@ -183,9 +211,13 @@ class System:
         lacks, so that no frozen tower ever runs twice on a clip.
         """
         if self._config.learner.feature_cache_gib and self._learner is not None:
-            clips, prompts = [request.clip for request in requests], [request.prompt for request in requests]
-            digest = self.learner.compute_features(clips, prompts)
-            requests = [replace(request, tower_digest=digest) for request in requests]
+            # The learner never sees shuffled frames, so the engine's own tower runs on them.
+            usual = [request for request in requests if request.shuffle_seed is None]
+            digest = self.learner.compute_features([r.clip for r in usual], [r.prompt for r in usual])
+            requests = [
+                replace(request, tower_digest=digest) if request.shuffle_seed is None else request
+                for request in requests
+            ]
         return self.fleet.submit(requests, together)
 
     def connect(self) -> float:
@@ -264,6 +296,37 @@ class System:
             start_timeout_s=section.start_timeout_s,
             request_timeout_s=section.request_timeout_s,
         )
+
+
+def judge_metrics(reports: Sequence[JudgeReport]) -> dict[str, float]:
+    """The counters of all workers' judges together; none without one."""
+    if not reports:
+        return {}
+    return {
+        # Each reads the same file, at its own moment.
+        "judge_requests": max(report.requests for report in reports),
+        "judge_unreadable": sum(report.unreadable for report in reports),
+        "judge_fallbacks": sum(report.fallbacks for report in reports),
+    }
+
+
+def judge_settings(config: RunConfig) -> JudgeSettings | None:
+    """How each reward worker reaches the judge of captions, with its share of the bounds; None for the lexical one."""
+    judge, workers = config.judge, config.reward.num_workers
+    if judge.kind == "lexical":
+        return None
+    return JudgeSettings(
+        base_url=judge.base_url or "",
+        model=judge.model or "",
+        cache=str(config.judge_cache),
+        api_key=os.environ.get(judge.api_key_variable or "", ""),
+        concurrency=judge.concurrency // workers,
+        requests_per_minute=judge.requests_per_minute / workers,
+        events_per_request=judge.events_per_request,
+        max_requests=judge.max_requests,
+        timeout_s=judge.timeout_s,
+        fallback=judge.fallback,
+    )
 
 
 def learner_settings(

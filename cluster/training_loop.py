@@ -6,12 +6,15 @@ import time
 from collections.abc import Sequence
 
 from cluster.config import RunConfig
+from cluster.curriculum import Curriculum, make_curriculum
 from cluster.errors import RunFailure
 from cluster.evaluation import evaluate
-from cluster.experience import Group, GroupProducer, Taken, admit
+from cluster.experience import GroupProducer, Taken
 from cluster.frontier import CHECKPOINTS, Frontier
+from cluster.groups import Group
 from cluster.progress import Progress
-from cluster.prompts import PromptSet, PromptStream
+from cluster.prompt_mix import PromptMix
+from cluster.prompts import PromptSet
 from cluster.run_log import RunLog
 from cluster.step_records import sample_records, step_record
 from cluster.system import System
@@ -28,42 +31,51 @@ def train(
         ActorFailure: an actor died or did not answer.
     """
     progress.stage("GRPO", total=config.grpo.steps, done=start.step)
-    stream = PromptStream(prompts.train, config.run.seed)
-    producer = GroupProducer(config, system, stream, start.position)
+    mix = PromptMix(prompts.mix, config.run.seed, config.data.batches == "by_task")
+    curriculum = make_curriculum(config, mix)
+    if start.curriculum:
+        curriculum.load_state_dict(start.curriculum)
+    producer = GroupProducer(config, system, mix, curriculum, start.drawn)
     for step in range(start.step + 1, config.grpo.steps + 1):
         began = time.monotonic()
         producer.fill(steps_trained=step - 1)
-        taken, admitted = collect_groups(producer, config)
+        taken, admitted = collect_groups(producer, curriculum, config, step)
         report = learn(system, admitted, config)
         # With groups of later steps under way the next ones are submitted before this sync pauses sampling.
         sync_seconds = system.sync(system.version + 1)
-        record = step_record(step, system, taken, admitted, report, sync_seconds, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        record = step_record(
+            step, system, taken, admitted, report, sync_seconds, seconds, curriculum.metrics()
+        )
         log.step(record)
         log.samples(sample_records(step, taken.groups))
         progress.step(record)
         check_mismatch(step, report, config)
         if step % config.checkpoint.every_steps == 0 or step == config.grpo.steps:
-            save(config, system, Frontier(step, producer.frontier, system.version))
+            frontier = Frontier(step, system.version, curriculum.state_dict(), producer.waiting)
+            save(config, system, frontier)
         if config.evaluation.every_steps and step % config.evaluation.every_steps == 0:
             evaluate(config, system, prompts.held_out, f"step_{step}", progress)
             progress.stage("GRPO", total=config.grpo.steps, done=step)
 
 
-def collect_groups(producer: GroupProducer, config: RunConfig) -> tuple[Taken, list[Group]]:
+def collect_groups(
+    producer: GroupProducer, curriculum: Curriculum, config: RunConfig, step: int
+) -> tuple[Taken, list[Group]]:
     """The groups of a step, and those of them worth an update.
 
-    With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) further prompts take the place of groups without a
-    spread of rewards, for a bounded number of rounds.
+    With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) further prompts take the place of groups that are not
+    admitted, for a bounded number of rounds.
     """
     wanted = config.grpo.prompts_per_step
-    taken = producer.take(wanted)
-    admitted = admit(taken.groups, config)
+    taken = producer.take(step, wanted)
+    admitted = curriculum.admit(taken.groups)
     for _ in range(config.grpo.dynamic_sampling):
         if len(admitted) == wanted:
             break
-        more = producer.take_more(wanted - len(admitted))
+        more = producer.take(step, wanted - len(admitted))
         taken = taken.plus(more)
-        admitted += admit(more.groups, config)
+        admitted += curriculum.admit(more.groups)
     return taken, admitted
 
 

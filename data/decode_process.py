@@ -26,12 +26,12 @@ _LENGTH = struct.Struct("!Q")
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer requests `(path, contract, box_frames)` with a clip or a `ClipError`, until the parent hangs up."""
+    """Answer requests, the arguments of `decode_clip`, with a clip or a `ClipError`, until the parent hangs up."""
     send_message(connection, READY)
     while True:
-        path, contract, box_frames = receive_message(connection)
+        request = receive_message(connection)
         try:
-            clip = decode_clip(path, contract, box_frames)
+            clip = decode_clip(*request)
         except ClipError as error:
             send_message(connection, error)
             continue

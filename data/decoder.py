@@ -17,13 +17,16 @@ from typing import Self
 import numpy as np
 
 from data import decode_process
-from data.sampling import SamplingContract
-from data.video import Clip, ClipError
+from data.sampling import SamplingContract, Windows
+from data.video import Clip, ClipError, Span
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
 REAP_TIMEOUT_S = 5.0
 ATTEMPTS = 2
+
+# The arguments of `data.video.decode_clip`, in order.
+Request = tuple[str, SamplingContract, tuple[int, ...], Span | None, float | None]
 
 
 class IsolatedDecoder:
@@ -44,16 +47,28 @@ class IsolatedDecoder:
         self.timeout_s = timeout_s
         self._child: _Child | None = None
 
-    def decode(self, path: str, box_frames: Sequence[int] = ()) -> Clip:
-        """Decode one clip; after a failure of any kind once more in a fresh child.
+    def decode(
+        self,
+        path: str,
+        box_frames: Sequence[int] = (),
+        span: Span | None = None,
+        frame_rate: float | None = None,
+        windows: Windows = (),
+    ) -> Clip:
+        """Decode one clip, as `data.video.decode_clip` does; after a failure of any kind once more in a fresh child.
+
+        Args:
+            windows: The contract's, for this clip.
 
         Raises:
             ClipError: the second attempt failed too: cannot be decoded, took too long, or killed the child.
             RuntimeError: no child could be started; nothing to do with the clip.
         """
+        contract = replace(self.contract, windows=windows)
+        request = (path, contract, tuple(box_frames), span, frame_rate)
         for _ in range(ATTEMPTS):
             try:
-                return self._attempt(path, box_frames)
+                return self._attempt(request)
             except ClipError as error:
                 failure = error
                 self.close()
@@ -79,13 +94,14 @@ class IsolatedDecoder:
     ) -> None:
         self.close()
 
-    def _attempt(self, path: str, box_frames: Sequence[int]) -> Clip:
+    def _attempt(self, request: Request) -> Clip:
+        path = request[0]
         if self._child is not None and self._child.process.poll() is not None:
             self.close()
         if self._child is None:
             self._child = _Child()
         try:
-            return self._child.decode(path, self.contract, box_frames, time.monotonic() + self.timeout_s)
+            return self._child.decode(request, time.monotonic() + self.timeout_s)
         except TimeoutError:
             raise ClipError(path, f"not decoded within {self.timeout_s:g} s") from None
         except (EOFError, ConnectionError):
@@ -114,11 +130,9 @@ class _Child:
         except (TimeoutError, EOFError, ConnectionError) as error:
             raise RuntimeError(f"no decoder process could be started: {self.kill()}") from error
 
-    def decode(
-        self, path: str, contract: SamplingContract, box_frames: Sequence[int], deadline: float
-    ) -> Clip:
+    def decode(self, request: Request, deadline: float) -> Clip:
         """Raises `ClipError` as the child says; `TimeoutError`, `EOFError`, `ConnectionError` when it does not."""
-        decode_process.send_message(self.connection, (path, contract, tuple(box_frames)))
+        decode_process.send_message(self.connection, request)
         answer = decode_process.receive_message(self.connection, deadline)
         if isinstance(answer, ClipError):
             raise answer

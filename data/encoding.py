@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
 from data.mrope import MropeLayout, mrope_position_ids
-from data.prompts import render_prompt
+from data.prompts import THINKING, PromptStyle, render_prompt
 from data.sampling import SamplingContract
 from data.schema import VideoPrompt
 from data.video import Clip
@@ -59,13 +59,15 @@ class VideoEncoder:
         banned_token_ids: See `banned_token_ids`.
     """
 
-    def __init__(self, model_path: str | Path, contract: SamplingContract, thinking: bool = True) -> None:
+    def __init__(
+        self, model_path: str | Path, contract: SamplingContract, style: PromptStyle = THINKING
+    ) -> None:
         """Load tokenizer, chat template, video processor and what the position ids depend on.
 
         Args:
             model_path: Local folder or Hub id of a Qwen2.5-VL.
             contract: What the clips were sampled by.
-            thinking: Prompts ask for a think part.
+            style: How the prompts ask for their answers.
 
         Raises:
             ValueError: the model cuts frames into other patches than the contract.
@@ -73,7 +75,7 @@ class VideoEncoder:
         self._processor: Any = AutoProcessor.from_pretrained(str(model_path))
         self._layout = MropeLayout.from_config(AutoConfig.from_pretrained(str(model_path)))
         self._patch_size = int(self._processor.video_processor.patch_size)
-        self._thinking = thinking
+        self._style = style
         self.video_token_id = self._layout.video_token_id
         self.banned_token_ids = banned_token_ids(self._processor.tokenizer)
         for name in ("patch_size", "merge_size", "temporal_patch_size"):
@@ -83,7 +85,7 @@ class VideoEncoder:
 
     def prompt_text(self, prompt: VideoPrompt) -> str:
         """The whole prompt in chat layout: one user turn, the text first and one video placeholder after it."""
-        content = [{"type": "text", "text": render_prompt(prompt, self._thinking)}, {"type": "video"}]
+        content = [{"type": "text", "text": render_prompt(prompt, self._style)}, {"type": "video"}]
         turns = [{"role": "user", "content": content}]
         return str(self._processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 

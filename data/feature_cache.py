@@ -23,7 +23,8 @@ def feature_key(clip_digest: str, tower_digest: str) -> str:
     """Name of a clip's features.
 
     Args:
-        clip_digest: Of the decoded clip: its file, the sampling contract and the frames chosen by it.
+        clip_digest: Of the decoded clip: its files, span and frame rate, the sampling contract and the frames that
+            it chose.
         tower_digest: Of the vision tower's weights.
     """
     return hashlib.sha256(f"{tower_digest}/{clip_digest}".encode()).hexdigest()

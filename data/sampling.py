@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import pairwise
 
 # Frames are resized to multiples of 28 x 28 pixels: one token of the language model.
 TOKEN_PIXELS = 28 * 28
 # Beyond this ratio of the sides, one side of a frame would shrink to a single row of patches.
 MAX_ASPECT_RATIO = 200
+# Frames per second inside a window over those outside (VideoChat-R1.5, arXiv 2509.21100).
+WINDOW_DENSITY = Fraction(3, 2)
+
+# Parts of a video, start and end in seconds.
+Windows = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class SamplingContract:
         patch_size: Side of a vision patch, pixels.
         merge_size: Patches per side that the vision tower merges into one token.
         temporal_patch_size: Frames that make one temporal patch.
+        windows: Parts of one video, in seconds, to sample denser at the same number of frames; see `data.perception`.
 
     Raises:
         ValueError: the bounds contradict each other.
@@ -43,6 +50,8 @@ class SamplingContract:
     patch_size: int = 14
     merge_size: int = 2
     temporal_patch_size: int = 2
+    # Left out of the text that identifies a contract: windows show in the frames that are chosen.
+    windows: Windows = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if not self.fps > 0:
@@ -68,7 +77,8 @@ class SamplingContract:
 
         Frames are evenly spaced from the first on: frame k of n is `floor(k * total_frames / n)`, so it is shown at
         `k / sampled_fps` seconds, late by less than one source frame. A prompt whose boxes belong to known frames gets
-        the same frames if all of those are among them, and exactly the box frames otherwise.
+        the same frames if all of those are among them, and exactly the box frames otherwise. With windows, and without
+        box frames, the spacing inside the windows is smaller; `sampled_fps` is still that of all frames.
 
         Args:
             total_frames: Frames in the source video, taken to be evenly spaced in time.
@@ -88,7 +98,8 @@ class SamplingContract:
         if not (native_fps > 0 and math.isfinite(native_fps)):
             raise ValueError(f"the frame rate is {native_fps}")
         count = self._count_frames(total_frames, native_fps)
-        indices = [k * total_frames // count for k in range(count)]
+        windows = [] if box_frames else frame_ranges(self.windows, total_frames, native_fps)
+        indices = choose_denser(total_frames, count, windows)
         if set(box_frames) <= set(indices):
             return indices, count * native_fps / total_frames
         return self._take_box_frames(total_frames, native_fps, box_frames)
@@ -148,6 +159,52 @@ class SamplingContract:
         if indices[0] < 0 or indices[-1] >= total_frames:
             raise ValueError(f"box frames {indices} are not all among the video's {total_frames} frames")
         return indices, (len(indices) - 1) * native_fps / (indices[-1] - indices[0])
+
+
+def frame_ranges(windows: Windows, total_frames: int, native_fps: float) -> list[tuple[int, int]]:
+    """The frames `[start, end)` that windows in seconds touch, in order, overlapping ones merged."""
+    ranges: list[tuple[int, int]] = []
+    for start, end in sorted(windows):
+        first = max(0, math.floor(start * native_fps))
+        last = min(total_frames, math.ceil(end * native_fps))
+        if ranges and first <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
+        elif first < last:
+            ranges.append((first, last))
+    return ranges
+
+
+def choose_denser(total: int, count: int, ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """`count` of `total` frames, denser within `ranges` by `WINDOW_DENSITY`; evenly spaced without ranges.
+
+    Every frame has a weight, and the frames at even steps of the sum of weights are taken. Where the source has too few
+    frames for that, the density is the highest that takes none twice. `ranges` are disjoint and ascending.
+    """
+    inside = sum(end - start for start, end in ranges)
+    density = WINDOW_DENSITY
+    if count > inside:
+        density = min(density, Fraction(total - inside, count - inside))
+    step = (inside * density + total - inside) / count
+    indices: list[int] = []
+    passed = Fraction(0)
+    for start, end, weight in _pieces(total, ranges, density):
+        beyond = passed + (end - start) * weight
+        while len(indices) < count and len(indices) * step < beyond:
+            indices.append(start + math.floor((len(indices) * step - passed) / weight))
+        passed = beyond
+    return indices
+
+
+def _pieces(
+    total: int, ranges: Sequence[tuple[int, int]], density: Fraction
+) -> Iterator[tuple[int, int, Fraction]]:
+    """Start, end and weight per frame of what lies between, in and after the ranges."""
+    cursor = 0
+    for start, end in ranges:
+        yield cursor, start, Fraction(1)
+        yield start, end, density
+        cursor = end
+    yield cursor, total, Fraction(1)
 
 
 def round_to_bfloat16(value: float) -> float:

@@ -7,28 +7,36 @@ prompt came from.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import EnumMeta, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-NUM_BOXES = 8
+from data.sampling import Windows
+from rewards.targets import are_numbers, is_number
+from rewards.tasks import SPECS
+from rewards.tasks.tracking import NUM_BOXES as NUM_BOXES
+
 LETTERS = "ABCDEFGHIJ"
 # A frame index beyond this is a mistake in any video, and does not fit the decoder's integers.
 MAX_FRAME = 2**31 - 1
 
-_LARGEST = sys.float_info.max
+
+class _NamedAfterTasks(EnumMeta):
+    if TYPE_CHECKING:  # the members are only known when the registry is read
+
+        def __getattr__(cls, name: str) -> Task: ...
 
 
-class Task(StrEnum):
-    """The kinds of question a prompt can ask."""
+class Task(StrEnum, metaclass=_NamedAfterTasks):
+    """The kinds of question a prompt can ask: those of `rewards.tasks`, such as `Task.TRACKING`."""
 
-    TEMPORAL_GROUNDING = "temporal_grounding"
-    TRACKING = "tracking"
-    MULTIPLE_CHOICE = "multiple_choice"
-    GROUNDED_QA = "grounded_qa"
+    vars().update({name.upper(): name for name in SPECS})
+
+
+# What of which video is a clip: the video, its box frames, span, frame rate and windows, as `VideoPrompt` has them.
+ClipKey = tuple[str, tuple[int, ...], tuple[float, float] | None, float | None, Windows]
 
 
 class AnnotationError(ValueError):
@@ -42,13 +50,19 @@ class VideoPrompt:
     Attributes:
         id: Unique within a dataset.
         task: Which task the question belongs to.
-        video: Path of the clip, absolute or relative to the annotation file.
+        video: Path of the clip, absolute or relative to the annotation file: a video file, a folder of images (its
+            frames, in the order of their names) or one image.
         question: What is asked, without any format instruction: an event, a question or an object description.
-        target: `{"interval": [s, e]}`, `{"boxes": [[x0, y0, x1, y1], ... 8]}`, `{"answer": "C"}` or
-            `{"answer": "C", "intervals": [[s, e], ...]}`; times in seconds, boxes normalised to 0-1.
-        duration: Length of the clip in seconds.
+        target: The right answer in the form of its task (docs/tasks.md), such as `{"interval": [s, e]}`; times in
+            seconds, boxes normalised to 0-1.
+        duration: Length of the clip in seconds; None where a dataset does not say. Tasks with times need it.
         options: Answer texts of a choice question, in letter order, without their letters.
         box_frames: For tracking, the frame index in the source video of each of the 8 boxes.
+        span: The part of the source video, `[start, end)` in seconds, that is the clip: frames are sampled from it
+            alone, `duration` is its length, and times in the target count from its start. None is the whole video.
+        frame_rate: Frames per second of a folder of images, which cannot say so itself.
+        windows: Parts of the clip, in seconds from its start, to sample denser. Not of the annotation:
+            `data.perception` sets them.
     """
 
     id: str
@@ -56,14 +70,22 @@ class VideoPrompt:
     video: str
     question: str
     target: Mapping[str, Any]
-    duration: float
+    duration: float | None
     options: tuple[str, ...] = ()
     box_frames: tuple[int, ...] = ()
+    span: tuple[float, float] | None = None
+    frame_rate: float | None = None
+    windows: Windows = ()
 
     @property
     def first_box(self) -> list[float]:
         """The box that a tracking prompt gives away."""
         return list(self.target["boxes"][0])
+
+    @property
+    def clip_key(self) -> ClipKey:
+        """What decides the clip. Prompts with equal keys share one; the arguments of `data.decoder`, in order."""
+        return self.video, self.box_frames, self.span, self.frame_rate, self.windows
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this prompt, empty fields left out."""
@@ -76,6 +98,8 @@ class VideoPrompt:
             "target": dict(self.target),
             "options": list(self.options),
             "box_frames": list(self.box_frames),
+            "span": list(self.span or ()),
+            "frame_rate": self.frame_rate,
         }
         return {key: value for key, value in fields.items() if value not in ([], None)}
 
@@ -88,15 +112,14 @@ def read_annotations(path: str | Path) -> tuple[list[VideoPrompt], list[str]]:
 
     Raises:
         OSError: the file cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
     """
     folder = Path(path).absolute().parent
     prompts: list[VideoPrompt] = []
     problems: list[str] = []
     seen: set[str] = set()
-    for number, line in _lines(path):
+    for number, line in annotation_lines(path):
         try:
-            prompt = parse_prompt(json.loads(line), folder)
+            prompt = parse_prompt(json.loads(decode_text(line)), folder)
             if prompt.id in seen:
                 raise AnnotationError(f"id {prompt.id!r} was used on an earlier line")
         # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
@@ -108,10 +131,22 @@ def read_annotations(path: str | Path) -> tuple[list[VideoPrompt], list[str]]:
     return prompts, problems
 
 
-def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
+def annotation_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """The lines that say something, numbered from 1; only a newline ends one, not any Unicode separator in a text."""
-    with Path(path).open(encoding="utf-8", newline="\n") as file:
+    with Path(path).open("rb") as file:
         yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+
+
+def decode_text(content: bytes) -> str:
+    """UTF-8, with or without a byte order mark.
+
+    Raises:
+        AnnotationError: it is not; the message says where.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"not UTF-8 text at byte {error.start}") from error
 
 
 def write_annotations(path: str | Path, prompts: Iterable[VideoPrompt]) -> None:
@@ -129,15 +164,19 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
     problem = _fields_problem(fields)
     if problem:
         raise AnnotationError(problem)
+    span = (float(fields["span"][0]), float(fields["span"][1])) if "span" in fields else None
+    duration = fields.get("duration", span and span[1] - span[0])
     prompt = VideoPrompt(
         id=str(fields["id"]),
         task=Task(fields["task"]),
         video=str(folder / fields["video"]),
         question=fields["question"],
         target=fields["target"],
-        duration=float(fields["duration"]),
+        duration=None if duration is None else float(duration),
         options=tuple(str(option) for option in fields.get("options", ())),
         box_frames=tuple(fields.get("box_frames", ())),
+        span=span,
+        frame_rate=float(fields["frame_rate"]) if "frame_rate" in fields else None,
     )
     problem = target_problem(prompt)
     if problem:
@@ -148,19 +187,9 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
 def target_problem(prompt: VideoPrompt) -> str | None:
     """Why a prompt cannot be scored against its target, or None.
 
-    What passes here passes `rewards.targets.read_target` too, which judges a target's shape and not its values.
+    What passes here passes `rewards.scoring.read_target` too, which judges a target's shape and not its values.
     """
-    if prompt.task is Task.TEMPORAL_GROUNDING:
-        return _interval_problem(prompt.target.get("interval"), prompt.duration)
-    if prompt.task is Task.TRACKING:
-        return _boxes_problem(prompt)
-    problem = _letter_problem(prompt)
-    if problem or prompt.task is Task.MULTIPLE_CHOICE:
-        return problem
-    intervals = prompt.target.get("intervals")
-    if not isinstance(intervals, list) or not intervals:
-        return "target.intervals must be a non-empty list of [start, end]"
-    return next((p for p in (_interval_problem(i, prompt.duration) for i in intervals) if p), None)
+    return SPECS[prompt.task].problem(prompt)
 
 
 def _fields_problem(fields: Any) -> str | None:
@@ -176,58 +205,12 @@ def _fields_problem(fields: Any) -> str | None:
     return None
 
 
-def _interval_problem(interval: Any, duration: float) -> str | None:
-    if not _is_numbers(interval, 2):
-        return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
-    start, end = interval
-    if not 0 <= start < end:
-        return f"target interval {interval} must satisfy 0 <= start < end"
-    if start >= duration:
-        return f"target interval {interval} starts past the clip's end at {duration} s"
-    return None
+def _is_positive(value: Any) -> bool:
+    return is_number(value) and value > 0
 
 
-def _boxes_problem(prompt: VideoPrompt) -> str | None:
-    boxes = prompt.target.get("boxes")
-    if (
-        not isinstance(boxes, list)
-        or len(boxes) != NUM_BOXES
-        or not all(_is_numbers(box, 4) for box in boxes)
-    ):
-        return f"target.boxes must be {NUM_BOXES} boxes [x0, y0, x1, y1]"
-    outside = next((box for box in boxes if not _covers_something(box)), None)
-    if outside:
-        return f"target box {outside} covers nothing of the frame: inverted, empty, or not normalised to 0-1"
-    if prompt.box_frames and len(prompt.box_frames) != NUM_BOXES:
-        return f"box_frames must name {NUM_BOXES} frames, found {len(prompt.box_frames)}"
-    return None
-
-
-def _letter_problem(prompt: VideoPrompt) -> str | None:
-    letter = prompt.target.get("answer")
-    letters = LETTERS[: len(prompt.options)]
-    if not isinstance(letter, str) or len(letter) != 1 or letter not in letters:
-        return f"target.answer must be one of {letters or 'the options (none given)'}, found {letter!r:.60}"
-    return None
-
-
-def _covers_something(box: list[float]) -> bool:
-    """Whether a box has an area within 0-1; predictions are cut to that before they are compared."""
-    x0, y0, x1, y1 = box
-    return max(x0, 0) < min(x1, 1) and max(y0, 0) < min(y1, 1)
-
-
-def _is_numbers(value: Any, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a finite number that fits a float; a boolean is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
-
-
-def _is_duration(value: Any) -> bool:
-    return _is_number(value) and value > 0
+def _is_span(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and are_numbers(value) and 0 <= value[0] < value[1]
 
 
 def _is_text(value: Any) -> bool:
@@ -253,7 +236,7 @@ def _is_target(value: Any) -> bool:
 
 def _is_options(value: Any) -> bool:
     fits = isinstance(value, list) and len(value) <= len(LETTERS)
-    return fits and all(_is_text(option) or _is_number(option) for option in value)
+    return fits and all(_is_text(option) or is_number(option) for option in value)
 
 
 def _is_frames(value: Any) -> bool:
@@ -265,9 +248,11 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "task": (_is_task, f"one of {', '.join(Task)}"),
     "video": (_is_path, "the path of a clip"),
     "question": (_is_text, "text"),
-    "duration": (_is_duration, "a positive number of seconds"),
+    "duration": (_is_positive, "a positive number of seconds"),
     "target": (_is_target, "an object"),
     "options": (_is_options, f"a list of at most {len(LETTERS)} texts"),
     "box_frames": (_is_frames, "a list of frame numbers"),
+    "span": (_is_span, "[start, end] in seconds, 0 <= start < end"),
+    "frame_rate": (_is_positive, "a positive number of frames per second"),
 }
-_OPTIONAL = ("options", "box_frames")
+_OPTIONAL = ("duration", "options", "box_frames", "span", "frame_rate")

@@ -197,6 +197,8 @@ _BUILDERS = {
     Task.MULTIPLE_CHOICE: _multiple_choice,
     Task.GROUNDED_QA: _grounded,
 }
+TASKS = tuple(_BUILDERS)
+"""The tasks that there are synthetic clips for."""
 
 
 def _casting(rng: random.Random, durations: Sequence[int] = DURATIONS) -> tuple[int, list[str], list[str]]:

@@ -22,8 +22,7 @@ from transformers import (
 from data.demonstrations import demonstrate
 from data.prompts import render_prompt
 from data.sampling import SamplingContract
-from data.schema import Task
-from data.synthetic import make_prompts
+from data.synthetic import TASKS, make_prompts
 from learner.tiny_tokenizer import (
     BOX_STARTS,
     CHAT_TEMPLATE,
@@ -109,7 +108,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLConfig:
 
 
 def _corpus(contract: SamplingContract) -> Iterable[str]:
-    for scene, prompt in make_prompts(list(Task), CORPUS_PER_TASK, first_seed=0, contract=contract):
+    for scene, prompt in make_prompts(TASKS, CORPUS_PER_TASK, first_seed=0, contract=contract):
         yield f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n{render_prompt(prompt)}"
         yield f"<|im_end|>\n<|im_start|>assistant\n{demonstrate(scene, prompt)}"
 

@@ -1,28 +1,35 @@
-"""Answer parsing and rule-based rewards: pure Python that imports nothing of the project.
+"""Tasks, answer parsing and rule-based rewards: pure Python that imports nothing of the project.
 
-    score_response(task, response, target, *,
-                   duration=None, mode="strict", thinking=True, num_options=None) -> Score
+    score_response(task, response, target, *, duration=None, mode="strict", template="thinking",
+                   options=(), num_options=None, tokens=None) -> Score
+    Scorer(task, mode, template, options, weights, judge).score(response, target, ...) -> Score
     Score(rewards, total, parsed, prediction, reason)
     constant_baseline(task, items: Sequence[tuple[target, duration]], mode="strict") -> Baseline
-    Baseline(task, description, components) with .per_item and .mean of the main component
+    Baseline(task, description, scores) with .components, and .per_item and .mean of the main component
 
-`COMPONENTS` names the reward components of each task and `MAIN_COMPONENT` the one its results are quoted in.
-The total is the plain sum of the components (VideoChat-R1, arXiv 2504.06958).
+A task is one file in `rewards/tasks/`. `COMPONENTS` names the reward components of each and `MAIN_COMPONENT` the one
+its results are quoted in. The total is the sum of the components, unweighted unless weights are given (VideoChat-R1,
+arXiv 2504.06958).
 """
 
 from rewards.baselines import Baseline, constant_baseline
-from rewards.scoring import score_response
+from rewards.result import Mode, Score
+from rewards.scoring import Scorer, score_response
 from rewards.targets import BadTarget
-from rewards.tasks import COMPONENTS, MAIN_COMPONENT, TASKS, Mode, Score
+from rewards.tasks import COMPONENTS, MAIN_COMPONENT, SPECS, TASKS
+from rewards.templates import Template
 
 __all__ = [
     "COMPONENTS",
     "MAIN_COMPONENT",
+    "SPECS",
     "TASKS",
     "BadTarget",
     "Baseline",
     "Mode",
     "Score",
+    "Scorer",
+    "Template",
     "constant_baseline",
     "score_response",
 ]

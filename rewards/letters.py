@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from string import ascii_uppercase
 
-from rewards.tasks import Unreadable
+from rewards.result import Unreadable
 
 # A letter by itself: not inside a word (`Could`, `T-shirt`, `it's`) and not in an abbreviation (`e.g.`,
 # `U.S.`), which the first branch swallows.

@@ -1,4 +1,4 @@
-"""Paper mode: what VideoChat-R1's released reward functions give, kept for comparison with published figures.
+"""Paper mode: how VideoChat-R1's released reward functions read and measure, kept to compare published figures.
 
 Reproduced with their quirks (arXiv 2504.06958, code as of April 2025): repeated tags pass the format check,
 empty blocks too; a plain multiple-choice answer never gets the format reward, because the check also wants a
@@ -15,18 +15,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise, permutations
 
 from rewards.boxes import Box
 from rewards.intervals import Interval, length_iou, merge
-from rewards.targets import Truth
-from rewards.tasks import Score, make_score
 
 _JUNCTION = {
-    ("think", "answer"): re.compile(r"</think>\s*<answer>"),
-    ("answer", "glue"): re.compile(r"</answer>\s*<glue>"),
+    pair: re.compile(rf"</{pair[0]}>\s*<{pair[1]}>") for pair in permutations(("think", "answer", "glue"), 2)
 }
 _LAST_INTERVAL = re.compile(r"(?<!\d)(\d++(?:\.\d*+)?) (?:to|and) (\d++(?:\.\d*+)?)", re.IGNORECASE)
 _LETTER = re.compile(r"[A-G]")
@@ -44,64 +40,6 @@ _FOUR = rf"\[{_SPACE}{_ELEMENT}(?:{_SPACE},{_SPACE}{_ELEMENT}){{3}}{_SPACE}(?:,{
 _EIGHT = re.compile(
     rf"{_SPACE}\[{_SPACE}{_FOUR}(?:{_SPACE},{_SPACE}{_FOUR}){{7}}{_SPACE}(?:,{_SPACE})?\]{_SPACE}"
 )
-
-
-def score(task: str, response: str, truth: Truth, thinking: bool) -> Score:
-    """Score one response as the released function of its task would."""
-    return _FUNCTIONS[task](response.strip(), truth, ("think",) if thinking else ())
-
-
-def _temporal_grounding(text: str, truth: Truth, think: tuple[str, ...]) -> Score:
-    interval = last_interval(text)
-    rewards = {
-        "format": float(has_layout(text, (*think, "answer"))),
-        "iou": hull_iou(interval, truth.spans[0]) if interval else 0.0,
-    }
-    return _score(rewards, {"interval": interval})
-
-
-def _tracking(text: str, truth: Truth, think: tuple[str, ...]) -> Score:
-    answer = first_block(text, "answer")
-    predicted = eight_boxes(answer)
-    rewards = {
-        "format": float(is_box_list(answer) and has_layout(text, (*think, "answer"))),
-        "iou": mean_iou(predicted, truth.boxes) if predicted else 0.0,
-    }
-    return _score(rewards, {"boxes": predicted})
-
-
-def _question(text: str, truth: Truth, think: tuple[str, ...]) -> Score:
-    letter = first_letter(first_block(text, "answer"))
-    evidence = evidence_intervals(first_block(text, "glue"))
-    rewards = {
-        "format": float(evidence is not None and has_layout(text, (*think, "answer", "glue"))),
-        "accuracy": float(letter == truth.letter),
-    }
-    return _score(rewards, {"answer": letter})
-
-
-def _grounded_question(text: str, truth: Truth, think: tuple[str, ...]) -> Score:
-    question = _question(text, truth, think)
-    evidence = evidence_intervals(first_block(text, "glue"))
-    iou = 0.0 if evidence is None else evidence_iou(evidence, truth.spans)
-    return _score(
-        {**question.rewards, "evidence_iou": iou},
-        {**(question.prediction or {}), "intervals": evidence},
-    )
-
-
-_FUNCTIONS: Mapping[str, Callable[[str, Truth, tuple[str, ...]], Score]] = {
-    "temporal_grounding": _temporal_grounding,
-    "tracking": _tracking,
-    "multiple_choice": _question,
-    "grounded_qa": _grounded_question,
-}
-
-
-def _score(rewards: dict[str, float], prediction: dict[str, Any]) -> Score:
-    zeros = [name for name, value in rewards.items() if value == 0.0]
-    read = {key: value for key, value in prediction.items() if value is not None}
-    return make_score(rewards, read, [f"{name} is 0 in the released function" for name in zeros])
 
 
 def has_layout(text: str, order: Sequence[str]) -> bool:

@@ -5,42 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from rewards.tasks import Unreadable
+from rewards.result import Unreadable
 
-_TAG = re.compile(r"</?(?:think|answer|glue)>")
-
-
-class Tag(NamedTuple):
-    """An opening or closing tag and where it stands in the response."""
-
-    name: str
-    start: int
-    end: int
+_TAG = re.compile(r"(</?(?:think|answer|glue)>)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Blocks:
-    """A response with its tags found."""
+    """A response cut at its tags.
 
-    text: str
-    tags: tuple[Tag, ...]
+    Attributes:
+        tags: Every opening and closing tag in order.
+        texts: What stands before, between and after them, one more than there are tags.
+    """
+
+    tags: list[str]
+    texts: list[str]
 
     def layout_problem(self, order: Sequence[str]) -> str | None:
         """What keeps the response from being exactly the blocks `order`, one of each, or None.
 
         White space may stand around the blocks and nowhere else outside them; no block may be blank.
         """
-        expected = [name for block in order for name in (f"<{block}>", f"</{block}>")]
-        if [tag.name for tag in self.tags] != expected:
+        if self.tags != [tag for block in order for tag in (f"<{block}>", f"</{block}>")]:
             return f"not exactly one {', then one '.join(f'<{block}> block' for block in order)}"
-        starts = [0, *(tag.end for tag in self.tags)]
-        ends = [*(tag.start for tag in self.tags), len(self.text)]
-        between = [self.text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
-        if any(between[::2]):
+        if any(text.strip() for text in self.texts[::2]):
             return "text outside the blocks"
-        return None if all(between[1::2]) else "an empty block"
+        return None if all(text.strip() for text in self.texts[1::2]) else "an empty block"
 
     def only(self, block: str) -> str:
         """Content of the only block of that name.
@@ -48,15 +40,19 @@ class Blocks:
         Raises:
             Unreadable: there is none, or one of its tags occurs more than once.
         """
-        opening = [tag.end for tag in self.tags if tag.name == f"<{block}>"]
-        closing = [tag.start for tag in self.tags if tag.name == f"</{block}>"]
-        if len(opening) > 1 or len(closing) > 1:
+        opening, closing, tags = f"<{block}>", f"</{block}>", self.tags
+        if tags.count(opening) > 1 or tags.count(closing) > 1:
             raise Unreadable(f"more than one <{block}> block")
-        if not opening or not closing or opening[0] > closing[0]:
+        if opening not in tags or closing not in tags or tags.index(opening) > tags.index(closing):
             raise Unreadable(f"no <{block}> block")
-        return self.text[opening[0] : closing[0]]
+        first, last = tags.index(opening), tags.index(closing)
+        if last == first + 1:
+            return self.texts[last]
+        inside = zip(self.texts[first + 1 : last], tags[first + 1 : last], strict=True)
+        return "".join(piece for pair in inside for piece in pair) + self.texts[last]
 
 
 def find_blocks(response: str) -> Blocks:
     """Find the tags of a response. Tags are case-sensitive and hold no spaces; anything else is text."""
-    return Blocks(response, tuple(Tag(m.group(), m.start(), m.end()) for m in _TAG.finditer(response)))
+    pieces = _TAG.split(response)
+    return Blocks(pieces[1::2], pieces[::2])

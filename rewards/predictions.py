@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.scoring import check_duration
-from rewards.targets import BadTarget, is_number, read_target
+from rewards.scoring import check_duration, read_target
+from rewards.targets import BadTarget, is_number
 from rewards.tasks import COMPONENTS, TASKS
 
 SampleId = str | int | float
@@ -24,7 +24,9 @@ class Sample:
         response: The text to score.
         target: None where it does not fit the task.
         duration: Length of the clip in seconds, where known.
+        options: Answer texts of a choice question, where known.
         num_options: How many options the question has, where known.
+        tokens: Length of the response, where known.
         problem: Why the line is bad and scores 0, or None.
     """
 
@@ -33,7 +35,9 @@ class Sample:
     response: str = ""
     target: Mapping[str, Any] | None = None
     duration: float | None = None
+    options: tuple[str, ...] = ()
     num_options: int | None = None
+    tokens: int | None = None
     problem: str | None = None
 
 
@@ -41,7 +45,7 @@ def parse_sample(line: bytes) -> Sample:
     """Read one line `{"id", "task", "response", "target", "duration"}`; never raises.
 
     `duration` may be missing or null where it is unknown. `options` (a list) or `num_options` gives the range
-    of letters.
+    of letters; `tokens` is the length of the response.
     """
     try:
         fields = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
@@ -73,7 +77,9 @@ def _from_fields(fields: Mapping[str, Any]) -> Sample:
         response=fields["response"] if isinstance(fields.get("response"), str) else "",
         target=fields["target"] if target_is_usable else None,
         duration=fields.get("duration") if target_is_usable else None,
+        options=_options(fields) if target_is_usable else (),
         num_options=_num_options(fields) if target_is_usable else None,
+        tokens=fields["tokens"] if type(fields.get("tokens")) is int else None,
         problem="; ".join(problems) or None,
     )
 
@@ -94,7 +100,7 @@ def _field_problems(fields: Mapping[str, Any]) -> list[str]:
 def _target_problem(task: str, fields: Mapping[str, Any]) -> str | None:
     try:
         check_duration(fields.get("duration"))
-        read_target(task, fields["target"], _num_options(fields))
+        read_target(task, fields["target"], _options(fields) or _num_options(fields))
     except BadTarget as error:
         return str(error)
     return None
@@ -104,6 +110,11 @@ def _is_id(value: object) -> bool:
     return isinstance(value, str) or is_number(value)
 
 
+def _options(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    options = fields.get("options")
+    return tuple(map(str, options)) if isinstance(options, list) else ()
+
+
 def _num_options(fields: Mapping[str, Any]) -> Any:
-    options = fields.get("options") or fields.get("num_options")
-    return len(options) if isinstance(options, list) else options
+    options = fields.get("options")
+    return fields.get("num_options") if not options or isinstance(options, list) else options

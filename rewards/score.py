@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -18,13 +18,22 @@ import typer
 from rich.console import Console
 
 from rewards.predictions import Sample, parse_sample
-from rewards.scoring import score_response
+from rewards.result import Score
+from rewards.scoring import Scorer
 from rewards.summary import Summary
-from rewards.tasks import Mode, Score, zero_score
+from rewards.tasks import TASKS
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 console = Console(stderr=True, markup=False, highlight=False)
+
+
+class PromptTemplate(StrEnum):
+    """Choices of `--template`."""
+
+    thinking = "thinking"
+    direct = "direct"
+    answer_first = "answer_first"
 
 
 class ScoringMode(StrEnum):
@@ -40,10 +49,13 @@ def main(
     ],
     mode: Annotated[ScoringMode, typer.Option(help="Which definition of the rewards.")] = ScoringMode.strict,
     output_path: Annotated[Path | None, typer.Option("--output", help="Default: standard output.")] = None,
-    direct: Annotated[bool, typer.Option("--direct", help="Responses have no <think> block.")] = False,
+    template: Annotated[
+        PromptTemplate, typer.Option(help="Whether the prompt asked for a <think> block, and where.")
+    ] = PromptTemplate.thinking,
 ) -> None:
     """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 nothing could be scored."""
     summary = Summary(mode.value)
+    scorers = {task: Scorer(task, mode.value, template.value) for task in TASKS}
     with ExitStack() as files:
         output = sys.stdout
         try:
@@ -55,7 +67,7 @@ def main(
         except OSError as error:
             stop(f"cannot open {error.filename}: {error.strerror}")
         for sample in read_samples(lines):
-            score = score_sample(sample, mode.value, thinking=not direct)
+            score = score_sample(sample, scorers)
             summary.add(sample, score)
             if score is not None:
                 print(score_line(sample, score), file=output)
@@ -84,20 +96,20 @@ def read_samples(lines: Iterable[bytes]) -> Iterator[Sample]:
         yield sample
 
 
-def score_sample(sample: Sample, mode: Mode, thinking: bool) -> Score | None:
+def score_sample(sample: Sample, scorers: Mapping[str, Scorer]) -> Score | None:
     """The score of a line: 0 throughout for a bad one, None where its task is not known."""
     if sample.task is None:
         return None
+    scorer = scorers[sample.task]
     if sample.problem or sample.target is None:
-        return zero_score(sample.task, sample.problem or "no target")
-    return score_response(
-        sample.task,
+        return scorer.zero(sample.problem or "no target")
+    return scorer.score(
         sample.response,
         sample.target,
         duration=sample.duration,
-        mode=mode,
-        thinking=thinking,
+        options=sample.options,
         num_options=sample.num_options,
+        tokens=sample.tokens,
     )
 
 

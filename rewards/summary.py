@@ -10,7 +10,8 @@ from rich.table import Table
 
 from rewards.baselines import constant_baseline
 from rewards.predictions import Sample
-from rewards.tasks import COMPONENTS, Mode, Score
+from rewards.result import Mode, Score
+from rewards.tasks import COMPONENTS
 
 
 class Summary:

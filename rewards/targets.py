@@ -1,16 +1,22 @@
-"""Annotations: checks a target once and gives it a typed form. Only its shape is judged, never its values."""
+"""Pieces of annotations: each is checked once and given a typed form.
+
+Two judges look at a target. `read_...` judges its shape alone, because a benchmark's odd values still count in its
+denominators; `..._problem` also judges values, because nothing can be learned from an answer that cannot be right.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any, TypeGuard
 
 from rewards.boxes import Box
 from rewards.intervals import Interval
 from rewards.letters import read_letter
-from rewards.tasks import Unreadable
+from rewards.result import Unreadable
+from rewards.spec import Choices
 
 MAX_OPTIONS = 26
 
@@ -22,66 +28,45 @@ class BadTarget(ValueError):
     """A target that the task cannot be scored against; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """A checked target; only the fields of its task are filled.
-
-    Attributes:
-        spans: The annotated interval, or the evidence intervals, in seconds.
-        boxes: Annotated boxes [x0, y0, x1, y1], normalised; the first is given away by the prompt.
-        letter: The right option, an upper-case letter.
-        num_options: How many options the question has, where that is known.
-    """
-
-    spans: tuple[Interval, ...] = ()
-    boxes: tuple[Box, ...] = ()
-    letter: str = ""
-    num_options: int | None = None
-
-
-def read_target(task: str, target: object, num_options: int | None = None) -> Truth:
-    """Check a target against its task.
-
-    Raises:
-        BadTarget: a key is missing, its value has the wrong shape, a number is not finite, or the right
-            letter is not among the options.
-    """
-    if not isinstance(target, Mapping):
-        raise BadTarget(f"target must be an object, found {type(target).__name__}")
-    if num_options is not None and (type(num_options) is not int or not 1 <= num_options <= MAX_OPTIONS):
-        raise BadTarget(f"the number of options must be 1 to {MAX_OPTIONS}, found {num_options!r:.40}")
-    return _READERS[task](target, num_options)
-
-
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number that fits a float (a boolean is not a number)."""
     return isinstance(value, _NUMBERS) and value.__class__ is not bool and -_LARGEST <= value <= _LARGEST
 
 
-def _temporal_grounding(target: Mapping[str, Any], num_options: int | None) -> Truth:
-    return Truth(spans=(_interval(target.get("interval"), "target.interval"),))
+def are_numbers(values: Sequence[object]) -> bool:
+    """Whether all values are numbers. Most are floats with a finite sum, which is quicker to see than one by one."""
+    return (set(map(type, values)) == {float} and math.isfinite(sum(values))) or all(map(is_number, values))  # type: ignore[arg-type]
 
 
-def _tracking(target: Mapping[str, Any], num_options: int | None) -> Truth:
-    boxes = target.get("boxes")
-    if not isinstance(boxes, (list, tuple)) or len(boxes) < 2:
-        raise BadTarget("target.boxes must be a list of boxes, the given first one and at least one more")
-    return Truth(boxes=tuple(_box(box) for box in boxes))
+def read_interval_target(value: object, name: str) -> Interval:
+    """`[start, end]` in seconds.
+
+    Raises:
+        BadTarget: it is not two finite numbers.
+    """
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not are_numbers(value):
+        raise BadTarget(f"{name} must hold [start, end] as two finite numbers of seconds")
+    return (float(value[0]), float(value[1]))
 
 
-def _multiple_choice(target: Mapping[str, Any], num_options: int | None) -> Truth:
-    return Truth(letter=_letter(target, num_options), num_options=num_options)
+def read_box_target(value: object, name: str) -> Box:
+    """`[x0, y0, x1, y1]`.
+
+    Raises:
+        BadTarget: it is not four finite numbers.
+    """
+    if not isinstance(value, (list, tuple)) or len(value) != 4 or not are_numbers(value):
+        raise BadTarget(f"{name} must hold [x0, y0, x1, y1] as four finite numbers")
+    x0, y0, x1, y1 = value
+    return (float(x0), float(y0), float(x1), float(y1))
 
 
-def _grounded_qa(target: Mapping[str, Any], num_options: int | None) -> Truth:
-    intervals = target.get("intervals")
-    if not isinstance(intervals, (list, tuple)):
-        raise BadTarget("target.intervals must be a list of [start, end] in seconds")
-    spans = tuple(_interval(interval, "target.intervals") for interval in intervals)
-    return Truth(spans=spans, letter=_letter(target, num_options), num_options=num_options)
+def read_letter_target(target: Mapping[str, Any], num_options: int | None) -> str:
+    """The right option of `{"answer": "C"}`, an upper-case letter.
 
-
-def _letter(target: Mapping[str, Any], num_options: int | None) -> str:
+    Raises:
+        BadTarget: it is no letter, or none of the options.
+    """
     answer = target.get("answer")
     if not isinstance(answer, str):
         raise BadTarget("target.answer must be an option letter")
@@ -91,22 +76,85 @@ def _letter(target: Mapping[str, Any], num_options: int | None) -> str:
         raise BadTarget(f"target.answer: {error}") from error
 
 
-def _interval(value: object, name: str) -> Interval:
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(map(is_number, value)):
-        raise BadTarget(f"{name} must hold [start, end] as two finite numbers of seconds")
-    return (float(value[0]), float(value[1]))
+def read_text_target(target: Mapping[str, Any], key: str) -> str:
+    """A text that says something.
+
+    Raises:
+        BadTarget: it is none.
+    """
+    text = target.get(key)
+    if not isinstance(text, str) or not text.strip():
+        raise BadTarget(f"target.{key} must be a text that is not blank")
+    return text
 
 
-def _box(value: object) -> Box:
-    if not isinstance(value, (list, tuple)) or len(value) != 4 or not all(map(is_number, value)):
-        raise BadTarget("target.boxes must hold [x0, y0, x1, y1] as four finite numbers")
-    x0, y0, x1, y1 = value
-    return (float(x0), float(y0), float(x1), float(y1))
+def read_number_target(target: Mapping[str, Any]) -> float:
+    """The number of `{"number": 42}`.
+
+    Raises:
+        BadTarget: it is none, or not finite.
+    """
+    number = target.get("number")
+    if not is_number(number):
+        raise BadTarget("target.number must be a finite number")
+    return float(number)
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any], int | None], Truth]] = {
-    "temporal_grounding": _temporal_grounding,
-    "tracking": _tracking,
-    "multiple_choice": _multiple_choice,
-    "grounded_qa": _grounded_qa,
-}
+def count_options(choices: Choices) -> int | None:
+    """How many options a question has.
+
+    Raises:
+        BadTarget: not 1 to 26 of them.
+    """
+    if choices is None:
+        return None
+    count = len(choices) if isinstance(choices, (list, tuple)) else choices
+    if type(count) is not int or not 1 <= count <= MAX_OPTIONS:
+        raise BadTarget(f"the number of options must be 1 to {MAX_OPTIONS}, found {choices!r:.40}")
+    return count
+
+
+def interval_problem(interval: object, duration: float | None) -> str | None:
+    """Why an interval cannot be found in a clip of that many seconds, or None."""
+    if duration is None:
+        return "missing duration, which a target with times needs"
+    if not isinstance(interval, list) or len(interval) != 2 or not are_numbers(interval):
+        return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
+    start, end = interval
+    if not start < end:
+        return f"target interval {interval} must satisfy start < end"
+    if start >= duration or end <= 0:
+        return f"target interval {interval} lies outside the clip of {duration} s"
+    return None
+
+
+def box_problem(box: object) -> str | None:
+    """Why a box cannot be found in a frame, or None. Predictions are cut to 0-1 before they are compared."""
+    if not isinstance(box, list) or len(box) != 4 or not are_numbers(box):
+        return f"target box must be [x0, y0, x1, y1], found {box!r:.60}"
+    x0, y0, x1, y1 = box
+    if max(x0, 0) >= min(x1, 1) or max(y0, 0) >= min(y1, 1):
+        return f"target box {box} covers nothing of the frame: inverted, empty, or not normalised to 0-1"
+    return None
+
+
+def letter_problem(letter: object, num_options: int) -> str | None:
+    """Why a letter cannot be the right one of so many options, or None."""
+    letters = ascii_uppercase[:num_options]
+    if not isinstance(letter, str) or len(letter) != 1 or letter not in letters:
+        return f"target.answer must be one of {letters or 'the options (none given)'}, found {letter!r:.60}"
+    return None
+
+
+def text_problem(target: Mapping[str, Any], key: str) -> str | None:
+    """Why the text under a key of the target cannot be compared with, or None."""
+    try:
+        read_text_target(target, key)
+    except BadTarget as error:
+        return str(error)
+    return None
+
+
+def number_problem(target: Mapping[str, Any]) -> str | None:
+    """Why the number of the target cannot be compared with, or None."""
+    return None if is_number(target.get("number")) else "target.number must be a finite number"

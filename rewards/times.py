@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewards.tasks import Unreadable
+from rewards.result import Unreadable
 
 MAX_CHARACTERS = 32
 

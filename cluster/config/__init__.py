@@ -1,6 +1,7 @@
 """What one YAML file says about a run: a section per part of the system, every field with its unit.
 
-Sections are one level deep (`section.field`), frozen, and refuse unknown keys. Mistakes between fields are
+Sections are one level deep (`section.field`), but for lists of entries (`data.datasets[0].weight`); they are frozen
+and refuse unknown keys. Mistakes between fields are
 found in `cluster.config_checks`; reading files and overrides is `cluster.config_loading`.
 """
 
@@ -9,10 +10,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from cluster.config.acting import EvaluationSection, RewardSection, RolloutSection
+from cluster.config.acting import EvaluationSection, JudgeSection, RewardSection, RolloutSection
 from cluster.config.base import Section, described
-from cluster.config.inputs import SYNTHETIC, TINY, DataSection, ModelSection, RunSection, VideoSection
-from cluster.config.learning import CheckpointSection, ColdStartSection, GrpoSection, LearnerSection
+from cluster.config.inputs import (
+    SYNTHETIC,
+    TINY,
+    DataSection,
+    Dataset,
+    ModelSection,
+    RunSection,
+    TrainingDataset,
+    VideoSection,
+)
+from cluster.config.learning import (
+    CheckpointSection,
+    ColdStartSection,
+    CurriculumSection,
+    GrpoSection,
+    LearnerSection,
+)
 from cluster.config.system import LoggingSection, RaySection, SyncSection
 from learner.recipes import RECIPES, Recipe
 
@@ -21,9 +37,12 @@ __all__ = [
     "TINY",
     "CheckpointSection",
     "ColdStartSection",
+    "CurriculumSection",
     "DataSection",
+    "Dataset",
     "EvaluationSection",
     "GrpoSection",
+    "JudgeSection",
     "LearnerSection",
     "LoggingSection",
     "ModelSection",
@@ -34,6 +53,7 @@ __all__ = [
     "RunSection",
     "Section",
     "SyncSection",
+    "TrainingDataset",
     "VideoSection",
 ]
 
@@ -48,8 +68,10 @@ class RunConfig(Section):
     cold_start: ColdStartSection = described(ColdStartSection(), "The supervised stage.")
     rollout: RolloutSection = described(RolloutSection(), "Rollout workers.")
     reward: RewardSection = described(RewardSection(), "Reward workers.")
+    judge: JudgeSection = described(JudgeSection(), "The judge of captions.")
     learner: LearnerSection = described(LearnerSection(), "Learner ranks.")
     grpo: GrpoSection = described(GrpoSection(), "Group relative policy optimisation.")
+    curriculum: CurriculumSection = described(CurriculumSection(), "What is trained on.")
     sync: SyncSection = described(SyncSection(), "Weight sync.")
     evaluation: EvaluationSection = described(EvaluationSection(), "Evaluation on held-out clips.")
     checkpoint: CheckpointSection = described(CheckpointSection(), "Checkpoints.")
@@ -67,9 +89,24 @@ class RunConfig(Section):
         return Path(self.run.output_dir).absolute() / "features"
 
     @property
+    def judge_cache(self) -> Path:
+        """File of what the judge of captions has answered."""
+        return Path(self.judge.cache or self.run_dir / "judge.sqlite").absolute()
+
+    @property
     def tower_is_frozen(self) -> bool:
         """Whether the vision tower stays as it is."""
         return self.learner.freeze_vision or self.learner.lora_rank > 0
+
+    @property
+    def trains_on_synthetic(self) -> bool:
+        """Whether the training clips are rendered."""
+        return self.data.source == SYNTHETIC and not self.data.datasets
+
+    @property
+    def evaluates_on_synthetic(self) -> bool:
+        """Whether the held-out clips are rendered."""
+        return self.data.eval_source == SYNTHETIC and not self.data.eval_datasets
 
     @property
     def has_cold_start(self) -> bool:

@@ -47,10 +47,70 @@ class RewardSection(Section):
     mode: Literal["strict", "paper"] = described(
         "strict", "`strict` parsing, or `paper`: as the paper's released functions."
     )
+    options: dict[Task, dict[str, bool | int | float]] = described(
+        {},
+        "Options of tasks by name, such as `{temporal_grounding: {max_intervals: 3}}`; docs/tasks.md names them, "
+        "with the units of numbers.",
+    )
+    weights: dict[Task, dict[str, float]] = described(
+        {}, "Weights of a task's reward components in the total, 1 where none is given. No unit."
+    )
     custom: dict[Task, str] = described(
         {}, "Reward functions of your own by task, dotted paths `package.module.function`."
     )
+    shuffle_bonus: dict[Task, float] = described(
+        {},
+        "T-GRPO's bonus by task: reward that a right response gains where the policy does no worse on the clip than on "
+        "the clip with its frames shuffled. Half a group more is sampled on the latter. No unit.",
+    )
+    shuffle_form: Literal["paper", "code"] = described(
+        "paper", "Who earns the bonus: as Video-R1's paper has it, or its released code."
+    )
     timeout_s: float = described(60.0, "Longest the scoring of one step may take, seconds.", gt=0)
+
+
+class JudgeSection(Section):
+    """The judge of captions: which events of the reference does a caption tell of?"""
+
+    kind: Literal["lexical", "endpoint"] = described(
+        "lexical",
+        "`lexical` compares words; `endpoint` asks a language model behind an OpenAI-compatible server.",
+    )
+    base_url: str | None = described(
+        None, "Where the server's API begins, `http://host:8000/v1`. Needed by `endpoint`."
+    )
+    model: str | None = described(None, "Name of the model on the server. Needed by `endpoint`.")
+    api_key_variable: str | None = described(
+        None, "Environment variable that holds the API key where the run is started; null sends none."
+    )
+    concurrency: int = described(
+        16, "Most requests at a time, of all reward workers together, requests.", ge=1
+    )
+    requests_per_minute: float = described(
+        600.0, "Rate that requests start at, of all reward workers together, requests/minute.", gt=0
+    )
+    events_per_request: int = described(16, "Most events of a caption judged by one request, events.", ge=1)
+    max_requests: int = described(
+        100_000,
+        "Budget: most requests that `cache` may count, resumed runs and retries included, requests.",
+        ge=1,
+    )
+    fallback: Literal["stop", "lexical"] = described(
+        "stop",
+        "When the server fails beyond its retries or the budget is spent: `stop` ends the run, to go on with --resume; "
+        "`lexical` lets the lexical judge take over for the rest of the step, with a warning.",
+    )
+    timeout_s: float = described(
+        10.0,
+        "Longest one attempt at a request may take, seconds; failed ones are tried again three times.",
+        gt=0,
+    )
+    cache: str | None = described(
+        None,
+        "File of the answers and of the requests spent; runs that share it share both. "
+        "Null takes `judge.sqlite` in the run's folder.",
+        min_length=1,
+    )
 
 
 class EvaluationSection(Section):
@@ -61,4 +121,11 @@ class EvaluationSection(Section):
     )
     max_response_tokens: int | None = described(
         None, "Longest greedy response, tokens; null takes `rollout.max_response_tokens`.", ge=1
+    )
+    perception_rounds: int = described(
+        1,
+        "Times that a question is asked: from the second on, parts of the clip that the answer before named are "
+        'sampled denser, rounds. See docs/tasks.md, "Perception rounds".',
+        ge=1,
+        le=8,
     )

@@ -6,6 +6,8 @@ from typing import Literal
 
 from cluster.config.base import Section, described
 from data.schema import Task
+from data.synthetic import TASKS as SYNTHETIC_TASKS
+from rewards import Template
 
 TINY = "tiny"
 SYNTHETIC = "synthetic"
@@ -57,6 +59,47 @@ class VideoSection(Section):
     )
 
 
+class Dataset(Section):
+    """A dataset as it was published, or as an annotation file of one's own."""
+
+    name: str = described(
+        ...,
+        "What tables call it; the ids of its prompts begin with it.",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    )
+    format: str = described(
+        ..., "How its annotations are read, one of the formats in docs/datasets.md.", min_length=1
+    )
+    annotations: str = described(
+        ..., "Annotation file, or folder of them; `${NAME}` stands for an environment variable.", min_length=1
+    )
+    videos: str | None = described(
+        None,
+        "Folder of its videos; null is the folder of the annotations. Takes `${NAME}` too.",
+        min_length=1,
+    )
+    options: dict[str, str] = described({}, "Further files or choices that its format asks for, by name.")
+    cap: int | None = described(
+        None, "Most prompts taken of it, after every filter, prompts; a seeded choice.", ge=1
+    )
+    duration: tuple[float, float] | None = described(
+        None, "Keep prompts whose clip lasts from the first to the second number of seconds."
+    )
+
+
+class TrainingDataset(Dataset):
+    """A dataset to train on."""
+
+    weight: float | None = described(
+        None,
+        "Share among the prompts drawn, relative weights; null for all datasets draws every prompt as often.",
+        gt=0,
+    )
+    difficulty: tuple[float, float] | None = described(
+        None, "Keep its prompts of this difficulty, two numbers in 0-1; null takes `data.difficulty`."
+    )
+
+
 class DataSection(Section):
     """Prompts and the loaders of their clips."""
 
@@ -66,17 +109,36 @@ class DataSection(Section):
     eval_source: str = described(
         SYNTHETIC, "Held-out prompts: `synthetic`, or another annotation file.", min_length=1
     )
+    datasets: tuple[TrainingDataset, ...] = described(
+        (), "Training prompts from several datasets, in place of `source`; a list of entries as below."
+    )
+    eval_datasets: tuple[Dataset, ...] = described(
+        (), "Held-out prompts from several datasets, in place of `eval_source`; entries without a weight."
+    )
+    batches: Literal["mixed", "by_task"] = described(
+        "mixed", "Whether a step's prompts are of any task, or all of one, the tasks in turn by their shares."
+    )
+    grades: str | None = described(
+        None, "File of graded prompts, written by `python -m cluster.grade`.", min_length=1
+    )
+    difficulty: tuple[float, float] | None = described(
+        None, "Train on prompts of this graded difficulty only, two numbers in 0-1 (needs `grades`)."
+    )
     num_prompts: int | None = described(
         2000,
-        "Training prompts to render, or to take from the file; null takes the whole file. Prompts.",
+        "Training prompts to render, or to take from the `source` file; null takes the whole file. Prompts.",
         ge=1,
     )
     eval_prompts_per_task: int = described(200, "Held-out prompts of each task, prompts.", ge=1)
     tasks: dict[Task, float] = described(
-        dict.fromkeys(Task, 1.0),
+        dict.fromkeys(SYNTHETIC_TASKS, 1.0),
         "Share of each task among the training prompts, relative weights; one not named is left out.",
     )
-    thinking: bool = described(True, "Ask for a think part before the answer, and reward it in the format.")
+    template: Template = described(
+        "thinking",
+        "How prompts ask for the answer, and what the format rewards: `thinking` first, the answer alone, "
+        "`direct`, or `answer_first` with an explanation after it.",
+    )
     num_loaders: int = described(1, "Video loaders, actors.", ge=1)
     cpus_per_loader: float = described(0.1, "CPUs reserved for a loader, cores.", ge=0)
     decode_timeout_s: float = described(

@@ -155,6 +155,34 @@ class GrpoSection(Section):
     )
 
 
+class CurriculumSection(Section):
+    """Which prompts are sampled, and which of their groups are learned from."""
+
+    sampler: Literal["in_order", "difficulty"] = described(
+        "in_order",
+        "`in_order`: every prompt as its turn comes; `difficulty`: hard prompts that can be solved more often, by a "
+        "running difficulty that starts from `data.grades` where they are given.",
+    )
+    target: float = described(
+        0.5, "Difficulty preferred most, 0-1: 1 minus the mean of the main reward component.", ge=0, le=1
+    )
+    width: float = described(
+        0.2, "Standard deviation of the Gaussian preference around `target`, in difficulty. No unit.", gt=0
+    )
+    floor: float = described(
+        0.1, "Chance that a prompt of any difficulty is taken when its turn comes, 0-1.", ge=0.01, le=1
+    )
+    newest: float = described(
+        0.5, "Weight of the newest group in a prompt's running difficulty, 0-1.", gt=0, le=1
+    )
+    min_spread: float | None = described(
+        None,
+        "Groups are left out unless the standard deviation of their rewards is above this; null leaves out those "
+        "without any, and with a `grpo.kl_coef` none. No unit.",
+        ge=0,
+    )
+
+
 class CheckpointSection(Section):
     """What a run can be resumed from."""
 

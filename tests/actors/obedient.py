@@ -43,6 +43,7 @@ class Obedient:
         sampling: SamplingSettings,
         turn: Turn | None,
         tower_digest: str,
+        shuffle_seed: int | None,
     ) -> Rollout:
         if text == "die":
             await self.die()
@@ -50,6 +51,8 @@ class Obedient:
             await self.wait(60)
         if text == "slow":
             await self.wait(0.5)
+        if text == "seed":
+            return Rollout(prompt, [], [], seconds=-1.0 if shuffle_seed is None else shuffle_seed)
         if text == "turn":
             return Rollout(prompt, [], [], seconds=turn.place + turn.size / 10 if turn else -1.0)
         return Rollout(prompt, [], [], worker=self.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,11 @@ def make_pool() -> Iterator[MakePool]:
         ray.kill(handle)
 
 
-def about(video: Path, box_frames: tuple[int, ...] = ()) -> VideoPrompt:
+def about(
+    video: Path, box_frames: tuple[int, ...] = (), span: tuple[float, float] | None = None
+) -> VideoPrompt:
     target = {"boxes": [[0.1, 0.1, 0.2, 0.2]] * 8}
-    return VideoPrompt(video.stem, Task.TRACKING, str(video), "it", target, 8.0, box_frames=box_frames)
+    return VideoPrompt(video.stem, Task.TRACKING, str(video), "it", target, 8.0, (), box_frames, span)
 
 
 def fetch(ref: ray.ObjectRef | None) -> Clip:
@@ -99,6 +102,16 @@ def test_box_frames_make_another_clip(make_pool: MakePool, folder: Path) -> None
     plain, boxed = pool.request([about(folder / "0.mp4"), about(folder / "0.mp4", boxes)])
     assert fetch(boxed).frame_indices == boxes
     assert len(fetch(plain).frame_indices) == 16
+
+
+def test_a_span_makes_another_clip_with_a_fate_of_its_own(make_pool: MakePool, folder: Path) -> None:
+    pool, _ = make_pool()
+    whole, part, beyond = (about(folder / "0.mp4", span=span) for span in (None, (1.0, 3.0), (90.0, 99.0)))
+    clips = pool.request([whole, part, beyond])
+    assert fetch(clips[0]).total_frames == 64
+    assert fetch(clips[1]).frame_indices == (8, 12, 16, 20)
+    assert clips[2] is None
+    assert pool.problem(whole) is None and "past the end" in str(pool.problem(beyond))
 
 
 def test_prefetched_clips_are_waiting(make_pool: MakePool, folder: Path) -> None:
@@ -200,3 +213,13 @@ def test_a_hanging_clip_is_quarantined_and_the_rest_goes_on(
     bad, ref = pool.request([hanging, good])
     assert bad is None and fetch(ref).total_frames == 69
     assert pool.quarantined == {hanging.video: "not decoded within 3 s"}
+
+
+def test_a_closer_look_is_a_clip_of_its_own(make_pool: MakePool, folder: Path) -> None:
+    pool, _ = make_pool()
+    usual = about(folder / "0.mp4")
+    closer = replace(usual, windows=((2.0, 4.0),))
+    even, dense = (fetch(clip) for clip in pool.request([usual, closer]))
+    assert even.frame_indices != dense.frame_indices and even.digest != dense.digest
+    assert pool.frame_times(closer) == dense.frame_times
+    assert pool.metrics()["misses"] == 2

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tenacity import wait_none
 
+from actors import judge_endpoint
+from actors.caption_judge import JudgeReport
 from actors.custom_reward import CustomRewardError, load_custom_reward
+from actors.judge_endpoint import EndpointError, JudgeSettings
 from actors.reward_worker import RewardWorker
 from data.records import Response
 from data.schema import Task, VideoPrompt
+from rewards import Score
+from tests.actors.judge_server import JudgeServer, gathering, serving, status
 
 GOOD = "<think>it is red</think><answer>B</answer>"
 BAD = "no idea"
@@ -38,16 +45,35 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     sys.modules.pop("my_rewards", None)
 
 
-def item(text: str = GOOD, thinking: bool = True) -> tuple[VideoPrompt, Response, bool]:
+def item(text: str = GOOD, tokens: int = 0) -> tuple[VideoPrompt, Response]:
     prompt = VideoPrompt("p", Task.MULTIPLE_CHOICE, "c.mp4", "?", {"answer": "B"}, 4.0, ("red", "blue"))
-    return prompt, Response(0, [], text, [], "stop", []), thinking
+    return prompt, Response(0, [1] * tokens, text, [], "stop", [])
 
 
 def test_responses_are_scored_by_rule_in_order() -> None:
-    scores = RewardWorker().score([item(GOOD), item(BAD), item("<answer>B</answer>", thinking=False)])
-    assert [score.total for score in scores] == [2.0, 0.0, 2.0]
+    scores = RewardWorker().score([item(GOOD), item(BAD), item("<answer>B</answer>")])
+    assert [score.total for score in scores] == [2.0, 0.0, 1.0]
     assert scores[0].rewards == {"format": 1.0, "accuracy": 1.0}
     assert scores[1].reason
+
+
+def test_the_template_decides_the_format() -> None:
+    answers = [item("<answer>B</answer>"), item("<answer>B</answer><think>red</think>"), item(GOOD)]
+    assert [score.parsed for score in RewardWorker(template="direct").score(answers)] == [True, False, False]
+    first = RewardWorker(template="answer_first").score(answers)
+    assert [score.parsed for score in first] == [False, True, False]
+
+
+def test_options_and_weights_are_for_training_only() -> None:
+    worker = RewardWorker(
+        options={"multiple_choice": {"length_bonus": 0.2, "length_bonus_min_tokens": 10}},
+        weights={"multiple_choice": {"format": 0.5}},
+    )
+    (score,) = worker.score([item(tokens=10)])
+    assert score.rewards == {"format": 1.0, "accuracy": 1.0, "length_bonus": 0.2}
+    assert score.total == pytest.approx(1.7)
+    (score,) = worker.score([item(tokens=10)], by_rule=True)
+    assert (score.rewards, score.total) == ({"format": 1.0, "accuracy": 1.0}, 2.0)
 
 
 def test_letters_beyond_the_options_are_no_answers() -> None:
@@ -114,3 +140,103 @@ def test_a_wrong_path_is_named_at_the_start(path: str, problem: str) -> None:
     assert path in str(error.value) and problem in str(error.value)
     with pytest.raises(CustomRewardError):
         RewardWorker(custom={"tracking": path})
+
+
+CAPTION = Task.CAPTIONING
+EVENTS = ["a man opens the door", "a dog runs out"]
+BOTH = "At dawn a man opens the door. Then a dog runs out."
+
+
+def captions(
+    texts: Sequence[str], target: dict[str, Any] | None = None
+) -> list[tuple[VideoPrompt, Response]]:
+    """Responses that describe a clip; the annotation lists its events unless it is given another target."""
+    target = target or {"caption": "A man and a dog.", "events": EVENTS}
+    prompt = VideoPrompt("c", CAPTION, "c.mp4", "What happens?", target, 9.0)
+    texts = [f"<think>so</think><answer>{text}</answer>" for text in texts]
+    return [(prompt, Response(n, [], text, [], "stop", [])) for n, text in enumerate(texts)]
+
+
+@pytest.fixture
+def server() -> Iterator[JudgeServer]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JudgeSettings:
+    monkeypatch.setattr(judge_endpoint, "BACK_OFF", wait_none())
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    cache = str(tmp_path / "judge.sqlite")
+    return JudgeSettings(server.url, "m", cache, requests_per_minute=60_000, timeout_s=60.0)
+
+
+def recalls(scores: Sequence[Score]) -> list[float]:
+    return [score.rewards["recall"] for score in scores]
+
+
+def test_the_judge_is_asked_about_all_captions_at_once(server: JudgeServer, settings: JudgeSettings) -> None:
+    server.always = gathering(3)
+    worker = RewardWorker(judge=settings)
+    scores = worker.score([*captions([BOTH, "a dog runs out", "nothing", BOTH]), item(GOOD)])
+    assert recalls(scores[:4]) == [1.0, 0.5, 0.0, 1.0]
+    assert scores[4].rewards == {"format": 1.0, "accuracy": 1.0}
+    assert len(server.requests) == server.busiest == 3
+    assert server.events == [EVENTS] * 3
+    assert worker.judge_report().requests == 3
+
+
+def test_without_listed_events_the_clauses_of_the_reference_are_judged(
+    server: JudgeServer, settings: JudgeSettings
+) -> None:
+    target = {"caption": "a man opens the door. a dog runs out"}
+    (score,) = RewardWorker(judge=settings).score(captions(["a dog runs out"], target))
+    assert server.events == [EVENTS] and score.rewards["recall"] == 0.5
+
+
+def test_weights_and_the_template_hold_for_judged_captions(settings: JudgeSettings) -> None:
+    worker = RewardWorker(template="direct", weights={"captioning": {"recall": 2.0}}, judge=settings)
+    (prompt, response) = captions([BOTH])[0]
+    response = replace(response, text=f"<answer>{BOTH}</answer>")
+    (score,) = worker.score([(prompt, response)])
+    assert score.total == 3.0
+    assert worker.score([(prompt, response)], by_rule=True)[0].total == 2.0
+    assert worker.judge_report().requests == 1
+
+
+def test_captions_with_a_custom_reward_are_not_judged(server: JudgeServer, settings: JudgeSettings) -> None:
+    worker = RewardWorker(custom={"captioning": "my_rewards.length"}, judge=settings)
+    worker.score(captions([BOTH]))
+    assert server.requests == []
+    assert recalls(worker.score(captions([BOTH]), by_rule=True)) == [1.0]
+    assert len(server.requests) == 1
+
+
+def test_a_judge_that_fails_ends_the_scoring_where_nothing_may_take_its_place(
+    server: JudgeServer, settings: JudgeSettings
+) -> None:
+    server.script = [status(401)]
+    worker = RewardWorker(judge=settings)
+    with pytest.raises(EndpointError, match="the judge m at http.*cannot be used: HTTP 401"):
+        worker.score(captions([BOTH]))
+    assert recalls(worker.score(captions([BOTH]))) == [1.0], "usable again once the server is"
+
+
+def test_the_lexical_judge_takes_over_for_a_step_where_it_may(
+    server: JudgeServer, settings: JudgeSettings
+) -> None:
+    # Half of an event's words are there, not its text: enough for the lexical judge, not for this server.
+    half = "somebody opens some door"
+    server.script = [status(401)]
+    worker = RewardWorker(judge=replace(settings, fallback="lexical"))
+    assert recalls(worker.score(captions([half]))) == [0.5]
+    report = worker.judge_report()
+    assert report.fallbacks == 1 and "the lexical judge takes its place" in report.problems["EndpointError"]
+    assert recalls(worker.score(captions([half]))) == [0.0], "asked again with the next step"
+
+
+def test_without_a_judge_captions_are_judged_by_their_words() -> None:
+    worker = RewardWorker()
+    assert recalls(worker.score(captions(["somebody opens some door"]))) == [0.5]
+    assert worker.judge_report() == JudgeReport()

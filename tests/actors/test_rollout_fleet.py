@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -54,6 +55,13 @@ def test_groups_that_start_together_know_their_places(actors: dict[str, Any]) ->
     turns = [rollout.seconds for rollout in fleet.gather(fleet.submit(requests))]
     assert turns == [0.2, 0.1, 1.2]
     assert [rollout.seconds for rollout in fleet.gather(fleet.submit(requests, together=False))] == [-1.0] * 3
+
+
+def test_the_seed_of_shuffled_frames_reaches_the_worker(actors: dict[str, Any]) -> None:
+    fleet = RolloutFleet(actors, request_timeout_s=30)
+    plain = request("1.mp4", "seed")
+    rollouts = fleet.gather(fleet.submit([plain, replace(plain, shuffle_seed=7)]))
+    assert [rollout.seconds for rollout in rollouts] == [-1.0, 7]
 
 
 def test_a_group_that_takes_too_long_is_an_error(actors: dict[str, Any]) -> None:

@@ -50,6 +50,11 @@ class FakeClips:
         self.requested += [prompt.id for prompt in asked]
         return [None if prompt.id in self.broken else f"clip of {prompt.id}" for prompt in asked]
 
+    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+        """As if frames were shown twice as late as they are."""
+        assert prompt.duration
+        return tuple(prompt.duration * number / 16 for number in range(8))
+
     def problem(self, prompt: VideoPrompt) -> str | None:
         return f"{prompt.id} is broken" if prompt.id in self.broken else None
 
@@ -99,6 +104,9 @@ class FakeRewards:
     def score(self, rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
         self.by_rule.append(by_rule)
         return [[self._score(r.prompt, response.text) for response in r.responses] for r in rollouts]
+
+    def metrics(self) -> dict[str, float]:
+        return {"judge_requests": 7.0}
 
     def _score(self, prompt: VideoPrompt, text: str) -> Score:
         name, _, index = text.partition("/")

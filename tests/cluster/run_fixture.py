@@ -14,6 +14,7 @@ from cluster.results import compute_results, write_results
 from cluster.run_facts import RunFacts, write_facts
 from cluster.run_log import RunLog
 from data.schema import NUM_BOXES, Task, VideoPrompt
+from data.synthetic import TASKS
 from rewards import score_response
 
 FPS, SECONDS = 8, 4
@@ -85,7 +86,7 @@ def evaluated(prompt: VideoPrompt, response: str) -> EvalSample:
 def make_prompts(folder: Path) -> list[VideoPrompt]:
     """`CLIPS_PER_TASK` prompts of each task, all about one video file."""
     video = write_video(folder / "clip.mp4")
-    return [make_prompt(task, number, video) for number in range(CLIPS_PER_TASK) for task in Task]
+    return [make_prompt(task, number, video) for number in range(CLIPS_PER_TASK) for task in TASKS]
 
 
 def step_record(step: int) -> StepRecord:
@@ -95,7 +96,7 @@ def step_record(step: int) -> StepRecord:
         task: TaskRewards(
             reward=1 + level, components={"format": 1.0, "iou": level, "accuracy": level}, responses=8
         )
-        for task in Task
+        for task in TASKS
     }
     seconds = PerStage(decode=0.1, rollout=2.0, reward=0.05, learn=1.5, sync=0.2, total=4.0)
     return StepRecord(

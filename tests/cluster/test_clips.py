@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from cluster.clip_files import ClipFiles
 from cluster.clips import MOST_NAMED, UsableClips, take_usable
 from cluster.errors import RunFailure
-from cluster.prompts import PromptStream
+from cluster.prompt_mix import Draw, PromptStream
 from data.schema import VideoPrompt
 from tests.cluster.fakes import FakeClips, FakeEncoder, make_prompts
 
@@ -23,10 +24,13 @@ class FakePool:
     """Clips of ten tokens; those of `quarantined` do not decode."""
 
     def __init__(self, *quarantined: str) -> None:
-        self.quarantined = dict.fromkeys(quarantined, "the file is empty")
+        self.quarantined = set(quarantined)
 
     def request(self, prompts: list[VideoPrompt]) -> list[str | None]:
         return [None if prompt.video in self.quarantined else prompt.video for prompt in prompts]
+
+    def problem(self, prompt: VideoPrompt) -> str | None:
+        return "the file is empty" if prompt.video in self.quarantined else None
 
     def tokens(self, prompt: VideoPrompt) -> int:
         return CLIP_TOKENS
@@ -64,21 +68,28 @@ def test_thousands_of_bad_clips_do_not_flood_the_display() -> None:
     assert "metrics.jsonl counts them all" in warnings[-1]
 
 
-def take(stream: PromptStream, clips: FakeClips, position: int, count: int) -> list[tuple[VideoPrompt, Any]]:
-    return take_usable(stream, clips, position, count)  # type: ignore[arg-type]
+def take(
+    stream: PromptStream, clips: FakeClips, position: int, count: int, most: int
+) -> list[tuple[VideoPrompt, Any]]:
+    places = itertools.count(position)
+
+    def draw(count: int) -> list[Draw]:
+        return [Draw(place, stream[place]) for place in itertools.islice(places, count)]
+
+    return [(one.prompt, clip) for one, clip in take_usable(draw, clips, count, most)]  # type: ignore[arg-type]
 
 
 def test_prompts_that_cannot_be_used_are_replaced_by_the_next() -> None:
     stream = PromptStream(make_prompts(10), seed=0)
     order = [stream[position].id for position in range(10)]
-    taken = take(stream, FakeClips(broken={order[1], order[3]}), 0, 3)
+    taken = take(stream, FakeClips(broken={order[1], order[3]}), 0, 3, 10)
     assert [prompt.id for prompt, _ in taken] == order[:5]
     assert [clip is None for _, clip in taken] == [False, True, False, True, False]
 
 
 def test_it_goes_on_into_the_next_epoch() -> None:
     stream = PromptStream(make_prompts(3), seed=0)
-    taken = take(stream, FakeClips(broken={"p0"}), 2, 4)
+    taken = take(stream, FakeClips(broken={"p0"}), 2, 4, 3)
     assert [prompt for prompt, _ in taken] == [stream[position] for position in range(2, 2 + len(taken))]
     assert sum(clip is not None for _, clip in taken) == 4
 
@@ -87,5 +98,5 @@ def test_no_usable_prompt_at_all_ends_the_run_with_a_reason() -> None:
     prompts = [replace(prompt, video="x.mp4") for prompt in make_prompts(5)]
     clips = FakeClips(broken={prompt.id for prompt in prompts})
     with pytest.raises(RunFailure, match=r"None of the 5 training prompts can be used.*p\d is broken"):
-        take(PromptStream(prompts, seed=0), clips, 0, 2)
+        take(PromptStream(prompts, seed=0), clips, 0, 2, 5)
     assert len(clips.requested) < 10

@@ -14,7 +14,8 @@ from cluster.eval_records import EvalSample
 from cluster.evaluation import Question
 from cluster.json_lines import read_records
 from cluster.metrics import StepRecord
-from cluster.prompts import PromptSet, PromptStream
+from cluster.prompt_mix import PromptStream
+from cluster.prompts import PromptSet
 from cluster.run_log import RunLog
 from data.schema import Task
 from rewards import Score

@@ -17,6 +17,8 @@ def config(**sections: dict[str, Any]) -> RunConfig:
 
 ON_GPUS = {"gpus_per_worker": 1.0}
 TRAINED = {"path": "owner/name"}
+ENDPOINT = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m"}
+PATIENT = {"timeout_s": 600.0}
 
 CASES = {
     "G of 1": ({"rollout": {"group_size": 1}}, "rollout.group_size", "at least 2"),
@@ -111,9 +113,13 @@ CASES = {
         "must not be the training prompts",
     ),
     "a cold start on other clips": ({"data": {"source": "a.jsonl"}}, "model.path", "`synthetic` clips only"),
-    "a cold start without thinking": ({"data": {"thinking": False}}, "data.thinking", "with a think part"),
+    "a cold start without thinking": (
+        {"data": {"template": "direct"}},
+        "data.template",
+        "with a think part",
+    ),
     "supervised without thinking": (
-        {"data": {"thinking": False}, "model": TRAINED, "run": {"algorithm": "sft"}},
+        {"data": {"template": "direct"}, "model": TRAINED, "run": {"algorithm": "sft"}},
         "run.algorithm",
         "with a think part",
     ),
@@ -121,6 +127,56 @@ CASES = {
         {"cold_start": {"max_steps": 250, "think_steps": 250}},
         "cold_start.think_steps",
         "is ever shown",
+    ),
+    "a task that no clip is drawn for": (
+        {"data": {"tasks": {"captioning": 1.0}, "eval_source": "a.jsonl"}},
+        "data.tasks",
+        "no synthetic clips are made for captioning",
+    ),
+    "an option of another task": (
+        {"reward": {"options": {"tracking": {"boundary_penalty": True}}}},
+        "reward.options",
+        "tracking: boundary_penalty",
+    ),
+    "a weight of no component": (
+        {"reward": {"weights": {"tracking": {"accuracy": 1.0}}}},
+        "reward.weights",
+        "it has format, iou",
+    ),
+    "a judge without a server": (
+        {"judge": {**ENDPOINT, "base_url": None}, "reward": PATIENT},
+        "judge.base_url",
+        "needs a server",
+    ),
+    "a judge at no address": (
+        {"judge": {**ENDPOINT, "base_url": "host:8000/v1"}, "reward": PATIENT},
+        "judge.base_url",
+        "begin with http",
+    ),
+    "a judge without a model": (
+        {"judge": {**ENDPOINT, "model": None}, "reward": PATIENT},
+        "judge.model",
+        "name of a model",
+    ),
+    "more reward workers than requests": (
+        {"judge": {**ENDPOINT, "concurrency": 2}, "reward": {**PATIENT, "num_workers": 3}},
+        "judge.concurrency",
+        "at least one for each",
+    ),
+    "a judge slower than scoring may be": (
+        {"judge": {**ENDPOINT, "timeout_s": 30.0}, "reward": {"timeout_s": 180.0}},
+        "reward.timeout_s",
+        "may take the judge 180 s",
+    ),
+    "a bonus of nothing": (
+        {"reward": {"shuffle_bonus": {"tracking": 0.3, "grounded_qa": 0.0}}},
+        "reward.shuffle_bonus",
+        "above 0",
+    ),
+    "a bonus on a reward of one's own": (
+        {"reward": {"shuffle_bonus": {"tracking": 0.3}, "custom": {"tracking": "a.b"}}},
+        "reward.custom",
+        "which of tracking are",
     ),
     "CPUs of a cluster": ({"ray": {"address": "auto", "num_cpus": 2}}, "ray.num_cpus", "its own"),
 }
@@ -150,9 +206,11 @@ def test_found_once_and_alone(name: str) -> None:
         {"learner": {"warmup_steps": 10}, "grpo": {"steps": 2}},
         {"data": {"source": "a.jsonl", "num_prompts": None}, "model": TRAINED},
         {"grpo": {"clip_low": 0.2, "clip_high": 0.28}},
-        {"data": {"thinking": False}, "model": TRAINED},
+        {"data": {"template": "direct"}, "model": TRAINED},
         {"cold_start": {"max_steps": 251, "think_steps": 250}},
         {"cold_start": {"max_steps": 4, "think_steps": 250}, "model": TRAINED},
+        {"judge": ENDPOINT, "reward": PATIENT},
+        {"judge": {"timeout_s": 600.0}},
     ],
 )
 def test_what_can_be_run_is_let_through(sections: dict[str, Any]) -> None:
@@ -177,3 +235,8 @@ def test_no_clip_has_more_tokens_than_planned(max_frames: int, max_pixels: int) 
             rows, columns = contract.choose_size(height, width, frames)
             found = max(found, frames // 2 * (rows // 28) * (columns // 28))
     assert 0.8 * bound <= found <= bound
+
+
+def test_all_mistakes_about_the_judge_are_found_at_once() -> None:
+    found = [problem.keys[0] for problem in contradictions(config(judge={"kind": "endpoint"}))]
+    assert found == ["judge.base_url", "judge.model", "reward.timeout_s"]

@@ -196,6 +196,16 @@ def test_a_custom_reward_that_cannot_be_called(path: str) -> None:
     assert path in found
 
 
+def test_a_key_of_the_judge_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m", "api_key_variable": "JUDGE_KEY"}
+    monkeypatch.setenv("JUDGE_KEY", "")
+    (found,) = problems(judge=judge)
+    assert found.startswith("judge.api_key_variable: no such environment variable")
+    assert problems(judge={**judge, "kind": "lexical"}) == []
+    monkeypatch.setenv("JUDGE_KEY", "s3cret")
+    assert problems(judge=judge) == []
+
+
 def test_everything_missing_is_found_at_once() -> None:
     found = problems(
         model={"path": "/no/such"},

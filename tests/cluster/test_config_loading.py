@@ -220,3 +220,95 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_bytes(b"run: \xff\xfe")
     assert "cannot be read" in message(path)
+
+
+ENTRIES = """\
+model: {path: owner/name}
+data:
+  datasets:
+    - name: first
+      format: jsonl
+      annotations: a.jsonl
+      weight: 2
+      options: {durations: d.csv}
+    - {name: second, format: jsonl, annotations: b.jsonl, weight: 1, difficulty: [0.1, 0.9]}
+  grades: g.jsonl
+"""
+
+
+def test_a_list_of_datasets(write: Write) -> None:
+    path = write(ENTRIES)
+    first, second = load_config(path, ["data.datasets[1].cap=5", "data.datasets[0].weight=0.5"]).data.datasets
+    assert (first.name, first.weight, first.cap, first.options) == (
+        "first",
+        0.5,
+        None,
+        {"durations": "d.csv"},
+    )
+    assert (second.cap, second.difficulty) == (5, (0.1, 0.9))
+    config = load_config(path)
+    assert load_config(write(to_yaml(config), "again.yaml")) == config
+
+
+def test_a_list_is_replaced_whole(write: Write) -> None:
+    write(ENTRIES, "base.yaml")
+    path = write("extends: base.yaml\ndata: {datasets: [{name: x, format: jsonl, annotations: c.jsonl}]}")
+    assert [entry.name for entry in load_config(path).data.datasets] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("weight: 2", "wieght: 2", "wieght = 2 ({}:7): there is no such key; did you mean data.datasets[0].weight?"),
+        ("options: {durations: d.csv}", "xyzzy: 2", "[0].xyzzy = 2 ({}:8): there is no such key; valid here: name, "),
+        ("weight: 2", "weight: 0", "[0].weight = 0 ({}:7): expected a number above 0 or null"),
+        ("weight: 1", "weight: '1'", '[1].weight = "1" ({}:9): expected a number above 0 or null'),
+        ("b.jsonl", "7", "[1].annotations = 7 ({}:9): expected text not empty"),
+        ("[0.1, 0.9]", "[0.1]", "[1].difficulty = [0.1] ({}:9): expected a list of 2 numbers or null"),
+        ("d.csv", "7", '[0].options = {{"durations": 7}} ({}:8): expected a mapping from names to text'),
+        ("      annotations: a.jsonl\n", "", "({}:4): has no annotations; expected text not empty"),
+        ("annotations: a", "anotations: a", "({}:6): there is no such key; did you mean data.datasets[0].annotations?"),
+        ("{name: second", "{nmae: second", "({}:9): there is no such key; did you mean data.datasets[1].name?"),
+        ("format: jsonl\n", "format: charades\n", "({}:5): there is no such format; did you mean charades_sta?"),
+        ("name: second", "name: first", "[1].name = \"first\" ({}:9): an earlier dataset of the list has that name"),
+        ("  grades: g.jsonl\n", "", "difficulties are graded ones; say which file has them"),
+        ("difficulty: [0.1", "difficulty: [0.95", "must be the least and the greatest difficulty"),
+        ("weight: 2", "duration: [9, 3]\n      weight: 2", "must be the shortest and the longest time"),
+        ("weight: 1", "weight: null", "weights are relative to each other: give every dataset one, or none"),
+        ("weight: 2\n", "weight: 2\n      weight: 3\n", "{}:8: data.datasets[0].weight is given twice in this file"),
+        ("  grades", "  source: a.jsonl\n  grades", "prompts come from one of them; leave one out"),
+        ("model: {path: owner/name}", "", "demonstrations can be written for `synthetic` clips only"),
+        ("  grades", "  eval_datasets: [{name: x, format: jsonl, annotations: ./a.jsonl}]\n  grades", "held-out prom"),
+        ("  grades", "  eval_datasets: [{name: x, format: jsonl, annotations: c, weight: 1}]\n  grades", "no such key"),
+        ("  grades", "  eval_source: ./b.jsonl\n  grades", 'data.eval_source = "./b.jsonl" ({}:10): held-out prompts'),
+        ("  grades", "  eval_datasets: 3\n  grades", "expected a list of entries of name, format, "),
+        ("  grades", "  eval_datasets: [x]\n  grades", 'eval_datasets[0] = "x" ({}:10): expected an entry of name'),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_an_entry_names_its_place(write: Write, old: str, new: str, expected: str) -> None:
+    assert old in ENTRIES
+    path = write(ENTRIES.replace(old, new))
+    found = message(path)
+    assert found.startswith("1 mistake"), found
+    assert expected.format(path) in found
+
+
+def test_no_contradiction_is_drawn_from_a_list_with_a_wrong_entry(write: Write) -> None:
+    """Without its datasets the run would be one on synthetic clips, which have no end."""
+    found = message(write(ENTRIES.replace("weight: 2", "weight: 0")), "data.num_prompts=null")
+    assert found.startswith("1 mistake"), found
+
+
+def test_every_mistake_of_every_entry_is_told_at_once(write: Write) -> None:
+    text = ENTRIES.replace("weight: 2", "wieght: 2").replace("weight: 1", "cap: 0").replace("second", "a/b")
+    found = message(write(text), "data.datasets[7].cap=1", "data.datasets[0].capp=1", "grpo.stepz=1")
+    assert found.startswith("6 mistakes"), found
+    for part in (
+        "data.datasets[0].wieght = 2",
+        "data.datasets[1].cap = 0",
+        'data.datasets[1].name = "a/b"',
+        "data.datasets[7].cap = 1 (command line): there are 2 entries, counted from 0",
+        "data.datasets[0].capp = 1 (command line): there is no such key; did you mean data.datasets[0].cap?",
+        "grpo.stepz",
+    ):
+        assert part in found, found

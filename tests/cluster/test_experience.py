@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from cluster.experience import Group, GroupProducer, admit
-from cluster.prompts import PromptStream
+from cluster.config import RunConfig
+from cluster.curriculum import AdmissionGate
+from cluster.experience import SEED_STRIDE, GroupProducer
+from cluster.prompt_mix import Pool, PromptMix, PromptStream
+from data.schema import Task
 from tests.cluster.fakes import FakeSystem, make_config, make_prompts, own_score
 
 SEED = 5
-STREAM = PromptStream(make_prompts(10), SEED)
+PROMPTS = make_prompts(10)
+STREAM = PromptStream(PROMPTS, SEED)
+
+
+class Produced(GroupProducer):
+    """A producer whose curriculum is at hand."""
+
+    def __init__(self, config: RunConfig, system: FakeSystem, pools: Sequence[Pool], state: str = "") -> None:
+        mix = PromptMix(pools, config.run.seed, config.data.batches == "by_task")
+        self.curriculum = AdmissionGate(config, mix)
+        drawn: list[Any] = []
+        if state:
+            choices, drawn = json.loads(state)
+            self.curriculum.load_state_dict(choices)
+        super().__init__(config, system, mix, self.curriculum, drawn)  # type: ignore[arg-type]
+
+    def state(self) -> str:
+        """What a checkpoint has of it."""
+        return json.dumps([self.curriculum.state_dict(), self.waiting])
 
 
 def make_producer(
-    system: FakeSystem, max_staleness: int = 0, steps: int = 100, position: int = 0, prefetch: int = 2
-) -> GroupProducer:
+    system: FakeSystem,
+    max_staleness: int = 0,
+    steps: int = 100,
+    prefetch: int = 2,
+    state: str = "",
+    pools: Sequence[Pool] = (Pool("", PROMPTS, 1.0),),
+    **data: Any,
+) -> Produced:
     config = make_config(
         run={"seed": SEED},
         rollout={"group_size": 4},
         grpo={"prompts_per_step": 3, "steps": steps, "max_staleness": max_staleness},
-        data={"prefetch": prefetch},
+        data={"prefetch": prefetch} | data,
     )
-    return GroupProducer(config, system, STREAM, position)  # type: ignore[arg-type]
+    return Produced(config, system, pools, state)
 
 
 def in_stream(start: int, stop: int) -> list[str]:
@@ -44,7 +72,7 @@ def test_no_more_steps_are_under_way_than_the_staleness_bound_allows(bound: int)
         producer.fill(trained)
         under_way = len(system.fleet.submitted) - 3 * trained
         assert under_way == 3 * (1 + bound)
-        producer.take(3)
+        producer.take(trained + 1, 3)
 
 
 def test_on_policy_a_step_starts_together_and_asynchronously_it_does_not() -> None:
@@ -67,7 +95,7 @@ def test_groups_come_out_in_the_order_of_the_stream() -> None:
     found = []
     for trained in range(4):
         producer.fill(trained)
-        found += taken_ids(producer.take(3))
+        found += taken_ids(producer.take(trained + 1, 3))
     assert found == in_stream(0, 12)
 
 
@@ -75,10 +103,10 @@ def test_staleness_is_counted_in_weight_versions() -> None:
     system = FakeSystem()
     producer = make_producer(system, max_staleness=2)
     producer.fill(0)
-    assert [group.staleness for group in producer.take(3).groups] == [0, 0, 0]
+    assert [group.staleness for group in producer.take(1, 3).groups] == [0, 0, 0]
     system.sync(1)
     system.sync(2)
-    assert [group.staleness for group in producer.take(3).groups] == [2, 2, 2]
+    assert [group.staleness for group in producer.take(2, 3).groups] == [2, 2, 2]
 
 
 def test_prompts_that_cannot_be_used_are_passed_over_and_counted() -> None:
@@ -86,49 +114,79 @@ def test_prompts_that_cannot_be_used_are_passed_over_and_counted() -> None:
     system = FakeSystem(broken={order[1], order[3], order[4]})
     producer = make_producer(system)
     producer.fill(0)
-    first = producer.take(3)
+    first = producer.take(1, 3)
     assert taken_ids(first) == [order[0], order[2], order[5]]
-    assert (first.skipped, producer.frontier) == (3, 6)
+    assert (first.skipped, producer.waiting) == (3, [])
     producer.fill(1)
-    second = producer.take(3)
+    second = producer.take(2, 3)
     assert taken_ids(second) == order[6:9]
-    assert (second.skipped, producer.frontier) == (0, 9)
+    assert (second.skipped, producer.waiting) == (0, [])
 
 
-@pytest.mark.parametrize("bound", [0, 2])
-def test_a_producer_that_starts_at_the_frontier_goes_on_without_a_gap(bound: int) -> None:
-    """What was submitted and not taken belongs to the steps after the checkpoint."""
-    broken = set(in_stream(2, 4))
-    before = make_producer(FakeSystem(broken), max_staleness=bound)
-    uninterrupted = make_producer(FakeSystem(broken), max_staleness=bound)
-    expected = []
-    for trained in range(5):
-        uninterrupted.fill(trained)
-        expected += taken_ids(uninterrupted.take(3))
-    found = []
-    for trained in range(2):
-        before.fill(trained)
-        found += taken_ids(before.take(3))
-    after = make_producer(FakeSystem(broken), max_staleness=bound, position=before.frontier)
-    for trained in range(2, 5):
-        after.fill(trained)
-        found += taken_ids(after.take(3))
-    assert found == expected
+@pytest.mark.parametrize("batches", ["mixed", "by_task"])
+@pytest.mark.parametrize("bound", [0, 1, 3])
+@pytest.mark.parametrize("lost", [(0, 0, 0, 0, 0, 0, 0), (1, 2, 0, 3, 1, 0, 2)])
+def test_a_producer_goes_on_from_its_state_without_a_gap(
+    bound: int, lost: Sequence[int], batches: str
+) -> None:
+    """What was submitted and not taken is submitted again, whatever a step took of it to fill itself up."""
+    broken = {*in_stream(2, 4), "c1"}
+    pools = (Pool("a", PROMPTS, 2.0), Pool("b", make_prompts(6, Task.MULTIPLE_CHOICE, "c"), 1.0))
+
+    def steps(producer: Produced, numbers: range) -> list[Any]:
+        found = []
+        for step in numbers:
+            producer.fill(step - 1)
+            for count in (3, lost[step]):
+                taken = producer.take(step, count) if count else None
+                found.append((taken and (taken_ids(taken), taken.skipped), producer.waiting))
+        return found
+
+    def make(state: str = "") -> Produced:
+        return make_producer(FakeSystem(broken), bound, 6, 2, state, pools, batches=batches)
+
+    expected = steps(make(), range(1, 7))
+    before = make()
+    found = steps(before, range(1, 4))
+    assert found + steps(make(before.state()), range(4, 7)) == expected
+    assert len({name for taken, _ in expected if taken for name in taken[0]}) > 8
 
 
-def test_every_position_has_a_seed_of_its_own_that_a_resume_repeats() -> None:
+def test_every_draw_has_a_seed_of_its_own_that_a_resume_repeats() -> None:
     systems = FakeSystem(), FakeSystem()
-    whole, resumed = make_producer(systems[0], max_staleness=3), make_producer(systems[1], position=6)
+    whole = make_producer(systems[0], max_staleness=3)
     whole.fill(0)
+    for step in (1, 2):
+        whole.take(step, 3)
+    resumed = make_producer(systems[1], state=whole.state())
     resumed.fill(2)
-    seeds, again = (
-        {r.prompt.id: r.sampling.seed for batch in system.fleet.batches for r in batch} for system in systems
-    )
-    assert len(set(seeds.values())) == 10
-    assert all(seeds[name] != seed for name, seed in again.items() if name in in_stream(0, 2))
-    assert [systems[0].fleet.batches[2][n].sampling for n in range(3)] == [
-        request.sampling for request in systems[1].fleet.batches[0]
-    ]
+    sampled = [request.sampling for batch in systems[0].fleet.batches for request in batch]
+    assert len({sampling.seed for sampling in sampled}) == 12
+    assert [sampling.seed for sampling in sampled] == [SEED * SEED_STRIDE + number for number in range(12)]
+    again = [request for batch in systems[1].fleet.batches for request in batch]
+    assert [(r.prompt.id, r.sampling) for r in again] == list(zip(in_stream(6, 12), sampled[6:], strict=True))
+
+
+def test_a_step_takes_more_than_was_submitted_at_any_time() -> None:
+    """Groups that are not admitted are replaced, also in the last steps, for which nothing is submitted ahead."""
+    system = FakeSystem()
+    producer = make_producer(system, max_staleness=1, steps=2)
+    producer.fill(0)
+    assert taken_ids(producer.take(1, 3)) + taken_ids(producer.take(1, 2)) == in_stream(0, 5)
+    producer.fill(1)
+    assert taken_ids(producer.take(2, 3)) + taken_ids(producer.take(2, 7)) == in_stream(5, 15)
+
+
+def test_the_steps_of_one_task_each_have_that_task_alone() -> None:
+    pools = (Pool("a", [*make_prompts(6), *make_prompts(6, Task.MULTIPLE_CHOICE, "c")], 1.0),)
+    producer = make_producer(FakeSystem(), 2, pools=pools, batches="by_task")
+    tasks = []
+    for step in range(1, 9):
+        producer.fill(step - 1)
+        groups = producer.take(step, 3).groups + producer.take(step, 2).groups
+        tasks.append({group.rollout.prompt.task for group in groups})
+    assert {len(its) for its in tasks} == {1}
+    assert set.union(*tasks) == {Task.TEMPORAL_GROUNDING, Task.MULTIPLE_CHOICE}
 
 
 def test_the_clips_of_the_next_steps_are_decoded_ahead() -> None:
@@ -143,7 +201,7 @@ def test_scores_belong_to_their_own_prompt() -> None:
     system = FakeSystem(flat={order[1]})
     producer = make_producer(system)
     producer.fill(0)
-    groups = producer.take(3).groups
+    groups = producer.take(1, 3).groups
     own = [own_score(name) for name in order]
     assert len(set(own)) == 3
     assert [[score.total for score in group.scores] for group in groups] == [
@@ -151,7 +209,7 @@ def test_scores_belong_to_their_own_prompt() -> None:
         [own[1]] * 4,
         [own[2], own[2] + 1, own[2] + 2, own[2] + 3],
     ]
-    assert [group.informative for group in groups] == [True, False, True]
+    assert [group.spread > 0 for group in groups] == [True, False, True]
 
 
 def test_an_overlong_response_loses_reward() -> None:
@@ -159,9 +217,9 @@ def test_an_overlong_response_loses_reward() -> None:
         rollout={"group_size": 2, "max_response_tokens": 3},
         grpo={"prompts_per_step": 1, "overlong_buffer": 2},
     )
-    producer = GroupProducer(config, FakeSystem(), STREAM)  # type: ignore[arg-type]
+    producer = Produced(config, FakeSystem(), [Pool("", PROMPTS, 1.0)])
     producer.fill(0)
-    (group,) = producer.take(1).groups
+    (group,) = producer.take(1, 1).groups
     # Two tokens of at most three: half of the way into the buffer.
     assert group.rewards == [score.total - 0.5 for score in group.scores]
 
@@ -171,7 +229,7 @@ def test_scores_belong_to_their_own_prompt_beside_one_that_was_passed_over() -> 
     system = FakeSystem(broken={order[1]})
     producer = make_producer(system)
     producer.fill(0)
-    found = {group.rollout.prompt.id: group.scores[0].total for group in producer.take(3).groups}
+    found = {group.rollout.prompt.id: group.scores[0].total for group in producer.take(1, 3).groups}
     assert found == {name: own_score(name) for name in (order[0], order[2], order[3])}
 
 
@@ -179,7 +237,7 @@ def test_a_row_has_the_advantage_of_its_own_response() -> None:
     system = FakeSystem()
     producer = make_producer(system)
     producer.fill(0)
-    group = producer.take(3).groups[0]
+    group = producer.take(1, 3).groups[0]
     rows = group.samples()
     deviation = (sum((n - 1.5) ** 2 for n in range(4)) / 3) ** 0.5
     for index, row in enumerate(rows):
@@ -188,21 +246,3 @@ def test_a_row_has_the_advantage_of_its_own_response() -> None:
         assert row.prompt_token_ids == [1, 2, 3]
         assert row.clip == f"clip of {row.prompt.id}"
         assert row.advantage == pytest.approx((index - 1.5) / deviation, abs=1e-3)
-
-
-def some_group(staleness: int = 0, flat: bool = False) -> Group:
-    system = FakeSystem(flat=set(in_stream(0, 3)) if flat else ())
-    producer = make_producer(system)
-    producer.fill(0)
-    return replace(producer.take(1).groups[0], staleness=staleness)
-
-
-def test_groups_without_a_spread_of_rewards_or_too_old_are_not_admitted() -> None:
-    good, flat, old = some_group(), some_group(flat=True), some_group(staleness=2)
-    assert admit([good, flat, old], make_config(grpo={"max_staleness": 1})) == [good]
-    assert admit([old], make_config(grpo={"max_staleness": 2})) == [old]
-
-
-def test_a_kl_penalty_gives_a_group_of_equal_rewards_a_gradient() -> None:
-    flat = some_group(flat=True)
-    assert admit([flat], make_config(grpo={"kl_coef": 0.1})) == [flat]

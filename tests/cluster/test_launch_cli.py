@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from cluster.ray_session import ClusterTooSmall
 from data.failures import ActorFailure
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted(ROOT.glob("configs/*.yaml"))
+RECIPES = sorted(ROOT.glob("configs/**/*.yaml"))
 LOCAL = ROOT / "configs" / "local.yaml"
 # A dry run may not need any of these; None in sys.modules makes their import fail.
 HEAVY = ("ray", "torch", "vllm", "deepspeed", "transformers", "decord")
@@ -27,8 +29,15 @@ HEAVY = ("ray", "torch", "vllm", "deepspeed", "transformers", "decord")
 Launch = Callable[..., Result]
 
 
-def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.fixture
@@ -61,10 +70,13 @@ def launch(monkeypatch: pytest.MonkeyPatch) -> Launch:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_passes_a_dry_run_without_ray_gpu_or_model(recipe: Path) -> None:
+def test_every_recipe_passes_a_dry_run_without_ray_gpu_or_model(recipe: Path, tmp_path: Path) -> None:
+    text = "".join(path.read_text() for path in RECIPES)
+    folders = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), str(tmp_path))
     hidden = "".join(f"sys.modules[{name!r}] = None; " for name in HEAVY)
     done = python(
-        f"import sys; {hidden}from cluster.launch import app; app(['--config', {str(recipe)!r}, '--dry-run'])"
+        f"import sys; {hidden}from cluster.launch import app; app(['--config', {str(recipe)!r}, '--dry-run'])",
+        **folders,
     )
     assert done.returncode == 0, done.stderr
     for part in (
@@ -76,10 +88,12 @@ def test_every_recipe_passes_a_dry_run_without_ray_gpu_or_model(recipe: Path) ->
     ):
         assert part in done.stdout
     assert "nothing was started" in done.stdout
+    assert "is not set" not in done.stdout
 
 
 def test_there_are_recipes() -> None:
-    assert {"local", "qwen2_5_vl_7b", "qwen2_5_vl_3b_1gpu"} <= {recipe.stem for recipe in RECIPES}
+    named = {"local", "qwen2_5_vl_7b", "qwen2_5_vl_3b_1gpu", "videochat_r1_7b", "charades_direct"}
+    assert named <= {recipe.stem for recipe in RECIPES}
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -101,11 +115,13 @@ def test_a_dry_run_shows_overrides_and_their_place(launch: Launch) -> None:
     assert "not loaded" not in done.stdout
 
 
-def test_a_dry_run_warns_of_what_is_not_there(launch: Launch) -> None:
+def test_a_dry_run_warns_of_what_is_not_there(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHARADES", raising=False)
     done = launch("--config", ROOT / "configs" / "qwen2_5_vl_7b.yaml", "--dry-run")
     assert done.exit_code == 0
     assert "Not there yet" in done.stdout
-    assert "data.source" in done.stdout
+    assert "data.datasets[0]" in done.stdout
+    assert "the environment variable CHARADES is not set" in done.stdout
 
 
 def test_a_dry_run_of_an_annotation_file_that_breaks_a_reader(launch: Launch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The order of the prompts, and where they come from."""
+"""Where the prompts come from."""
 
 from __future__ import annotations
 
@@ -10,33 +10,9 @@ import pytest
 
 from cluster.clip_files import ClipFiles
 from cluster.errors import RunFailure
-from cluster.prompts import PromptStream, contract_of, prepare_prompts
+from cluster.prompts import contract_of, prepare_prompts
 from data.schema import Task, VideoPrompt
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
-
-
-def ids(stream: PromptStream, start: int, stop: int) -> list[str]:
-    return [stream[position].id for position in range(start, stop)]
-
-
-def test_an_epoch_visits_every_prompt_once_in_an_order_of_its_own() -> None:
-    stream = PromptStream(make_prompts(20), seed=3)
-    epochs = [ids(stream, start, start + 20) for start in (0, 20, 40)]
-    assert all(sorted(epoch) == sorted(epochs[0]) for epoch in epochs)
-    assert len(set(epochs[0])) == 20
-    assert len({tuple(epoch) for epoch in epochs}) == 3
-
-
-def test_a_position_has_its_prompt_however_it_is_reached() -> None:
-    """A resumed run starts in the middle."""
-    walked = ids(PromptStream(make_prompts(7), seed=3), 0, 30)
-    resumed = PromptStream(make_prompts(7), seed=3)
-    assert ids(resumed, 18, 30) == walked[18:]
-    assert ids(resumed, 0, 9) == walked[:9]
-
-
-def test_another_seed_is_another_order() -> None:
-    assert ids(PromptStream(make_prompts(20), 0), 0, 20) != ids(PromptStream(make_prompts(20), 1), 0, 20)
 
 
 def synthetic(folder: Path, seed: int = 0) -> tuple[list[VideoPrompt], list[VideoPrompt], list[str]]:

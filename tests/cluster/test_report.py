@@ -24,7 +24,7 @@ from cluster.report_charts import Chart, Level, Series, draw_chart, fit_axes, ro
 from cluster.report_clips import choose_clips, response_html
 from cluster.report_frames import BoxTrack, Spans, frame_strip, timeline
 from cluster.results import read_results
-from data.schema import Task
+from data.synthetic import TASKS
 from tests.cluster.run_fixture import make_run
 
 VOID = {"meta", "img"}
@@ -118,7 +118,7 @@ def test_each_chosen_clip_is_shown_with_its_frames_and_both_answers(run: Path, p
 def test_clips_are_chosen_by_the_rule(run: Path) -> None:
     after = read_eval_samples(run, "grpo")
     totals = {s.prompt.id: s.score.total for s in after if s.score}
-    for task in Task:
+    for task in TASKS:
         chosen = [clip for clip in choose_clips(after, after) if clip.prompt.task == task]
         ranked = sorted((t for i, t in totals.items() if i.startswith(f"{task}-")), reverse=True)
         assert [clip.place for clip in chosen] == ["best", "median", "worst"]

@@ -76,6 +76,22 @@ def test_a_resumed_run_may_not_become_another(tmp_path: Path) -> None:
     assert load_config(began.run_dir / "config.yaml") == began
 
 
+def test_a_resumed_run_keeps_its_datasets(tmp_path: Path) -> None:
+    def config(**fields: Any) -> RunConfig:
+        entry = {"name": "a", "format": "jsonl", "annotations": "a.jsonl"} | fields
+        datasets = ({**entry}, {**entry, "name": "b"})
+        return make_config(tmp_path / "run", data={"datasets": datasets}, model={"path": "owner/name"})
+
+    module._claim(config(), resume=False)
+    assert module._claim(config(), resume=True) == Frontier()
+    with pytest.raises(ConfigError) as error:
+        module._claim(config(cap=3), resume=True)
+    assert [line for line in str(error.value).splitlines() if line.startswith("  - ")] == [
+        "  - data.datasets[0].cap: null -> 3",
+        "  - data.datasets[1].cap: null -> 3",
+    ]
+
+
 def test_a_resumed_run_may_go_further_and_elsewhere(tmp_path: Path) -> None:
     module._claim(make_config(tmp_path / "run"), resume=False)
     (tmp_path / "run").rename(tmp_path / "moved")

@@ -36,7 +36,7 @@ class Recorded:
         )
         monkeypatch.setattr(module.training_loop, "train", self._train)
         monkeypatch.setattr(module.training_loop, "load", lambda *arguments: checkpoint)
-        monkeypatch.setattr(module, "_initial_policy", lambda config: Path("initial"))
+        monkeypatch.setattr(module, "initial_policy", lambda config: Path("initial"))
         monkeypatch.setattr(module, "_write_results", lambda config: self.events.append("results"))
         monkeypatch.setattr(FakeLearner, "export_hf", lambda learner, folder: self.events.append("export"))
 
@@ -81,14 +81,14 @@ def test_a_resumed_run_does_not_repeat_what_it_has(monkeypatch: pytest.MonkeyPat
     config = make_config(tmp_path / "run")
     (config.run_dir / "cold_start_policy").mkdir(parents=True)
     eval_path(config.run_dir, "cold_start").touch()
-    recorded = Recorded(monkeypatch, config, Frontier(step=50, position=800, version=90))
-    assert recorded.stages(Frontier(step=50, position=800, version=90))[:4] == [
+    recorded = Recorded(monkeypatch, config, Frontier(step=50, version=90))
+    assert recorded.stages(Frontier(step=50, version=90))[:4] == [
         "workers on cold_start_policy",
         "learner on cold_start_policy",
         "connect 90",
         "train",
     ]
-    assert recorded.started_from == Frontier(50, 800, 90)
+    assert recorded.started_from == Frontier(50, 90)
 
 
 def test_a_run_that_ended_in_its_cold_start_begins_it_anew(
@@ -146,8 +146,8 @@ def test_actors_are_given_absolute_folders(monkeypatch: pytest.MonkeyPatch, tmp_
     """An actor's working folder may be another copy of the project, on another machine."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "policy").mkdir()
-    assert module._initial_policy(make_config(model={"path": "policy"})) == tmp_path / "policy"
-    assert module._initial_policy(make_config(model={"path": "owner/name"})) == "owner/name"
+    assert module.initial_policy(make_config(model={"path": "policy"})) == tmp_path / "policy"
+    assert module.initial_policy(make_config(model={"path": "owner/name"})) == "owner/name"
     (tmp_path / "runs" / "run" / "cold_start_policy").mkdir(parents=True)
     recorded = Recorded(monkeypatch, make_config(), Frontier())
     recorded.stages(Frontier(step=1))

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.experience import Group, Taken
+from cluster.experience import Taken
+from cluster.groups import Group
 from cluster.metrics import Stage
 from cluster.step_records import failed, sample_records, step_record, task_rewards, task_rewards_of
 from data.records import Response, Rollout
@@ -50,15 +51,17 @@ def test_a_step_in_figures() -> None:
     system = FakeSystem(broken={"p1"})
     system.version = 9
     taken = Taken(GROUPS, skipped=2, seconds={"decode": 0.1, "rollout": 0.2, "reward": 0.3})
-    record = step_record(4, system, taken, GROUPS[:1], REPORT, 0.4, 5.0)  # type: ignore[arg-type]
+    record = step_record(4, system, taken, GROUPS[:1], REPORT, 0.4, 5.0, {"admitted": 0.5})  # type: ignore[arg-type]
     assert (record.step, record.stage, record.weight_version) == (4, Stage.GRPO, 9)
     assert (record.loss, record.entropy, record.mismatch, record.clip_fraction) == (0.5, 1.5, 1.0, 0.25)
     assert (record.grad_norm, record.learning_rate, record.kl) == (0.7, 1e-3, None)
     assert (record.staleness_mean, record.staleness_max) == (0.5, 1)
+    assert record.curriculum == {"admitted": 0.5}
     assert record.response_length_mean == pytest.approx((1 + 2 + 1 + 2 + 3) / 5)
     assert (record.response_length_max, record.truncated_share) == (3, pytest.approx(2 / 5))
     assert (record.groups_dropped, record.clips_skipped, record.clips_quarantined) == (1, 2, 1)
     assert (record.rewards_failed, record.cache_hit_rate) == (3, 0.75)
+    assert (record.judge_requests, record.judge_fallbacks) == (7, None)
     seconds = {"decode": 0.1, "rollout": 0.2, "reward": 0.3, "learn": 3.0, "sync": 0.4, "total": 5.0}
     assert record.seconds.model_dump() == seconds
     assert (record.tokens.rollout, record.tokens.learn, record.tokens.total) == (9, 4, 15)
@@ -68,7 +71,7 @@ def test_a_step_in_figures() -> None:
 
 def test_without_an_update_there_are_no_figures_of_one() -> None:
     taken = Taken(GROUPS, skipped=0)
-    record = step_record(1, FakeSystem(), taken, [], None, 0.4, 5.0)  # type: ignore[arg-type]
+    record = step_record(1, FakeSystem(), taken, [], None, 0.4, 5.0, {})  # type: ignore[arg-type]
     assert (record.loss, record.mismatch, record.grad_norm, record.learning_rate) == (None,) * 4
     assert record.groups_dropped == 2
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import ray
 
-from cluster.system import RewardPool, learner_settings
+from actors.caption_judge import JudgeReport
+from cluster import system
+from cluster.system import RewardPool, judge_metrics, judge_settings, learner_settings
 from data.failures import ActorFailure
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt
@@ -20,7 +23,7 @@ LETTERS = "ABCDE"
 def pool(ray_cluster: None) -> Iterator[RewardPool]:
     """Two workers, so that neighbouring prompts are scored in different processes."""
     custom = {Task.MULTIPLE_CHOICE: "tests.e2e.footage.share_of_low_letters"}
-    pool = RewardPool(make_config(reward={"num_workers": 2, "custom": custom}))
+    pool = RewardPool(make_config(reward={"num_workers": 2, "custom": custom}), print)
     yield pool
     pool.shutdown()
 
@@ -89,3 +92,65 @@ def test_the_learner_is_set_up_as_configured() -> None:
     assert settings.longest_response == config.rollout.max_response_tokens
     assert (settings.temperature, settings.seed, settings.max_grad_norm) == (0.7, 6, 0.5)
     assert (settings.total_steps, settings.learning_rate, settings.kl_coef) == (11, 0.5, 0.1)
+
+
+ENDPOINT = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m"}
+
+
+def test_reward_workers_share_what_the_judge_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "s3cret")
+    judge = {**ENDPOINT, "api_key_variable": "JUDGE_KEY", "concurrency": 8, "requests_per_minute": 90.0}
+    config = make_config(judge=judge, reward={"num_workers": 3}, run={"name": "x", "output_dir": "somewhere"})
+    settings = judge_settings(config)
+    assert settings is not None
+    assert (settings.base_url, settings.model, settings.api_key) == ("http://host/v1", "m", "s3cret")
+    assert (settings.concurrency, settings.requests_per_minute) == (2, 30.0)
+    assert settings.max_requests == config.judge.max_requests, "counted in one file"
+    assert settings.cache.endswith("/somewhere/x/judge.sqlite") and settings.cache.startswith("/")
+
+
+def test_without_a_key_variable_no_key_is_sent() -> None:
+    settings = judge_settings(make_config(judge=ENDPOINT))
+    assert settings is not None and settings.api_key == ""
+    assert judge_settings(make_config()) is None
+
+
+def test_the_counters_of_all_judges_are_taken_together() -> None:
+    reports = [JudgeReport(requests=7, unreadable=1, fallbacks=2), JudgeReport(requests=9, fallbacks=3)]
+    assert judge_metrics(reports) == {"judge_requests": 9, "judge_unreadable": 1, "judge_fallbacks": 5}
+    assert judge_metrics([]) == {}
+
+
+class TroubledWorker:
+    """A reward worker in this process, whose judge fails in another way the second time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.score = self.judge_report = self
+
+    def options(self, **options: object) -> TroubledWorker:
+        return TroubledWorker()
+
+    def remote(self, *arguments: object) -> TroubledWorker:
+        return self
+
+    def report(self) -> JudgeReport:
+        self.asked += 1
+        problems = {"BudgetSpent": "no money"} | ({"UnreadableAnswer": "no sense"} if self.asked > 1 else {})
+        return JudgeReport(fallbacks=2 * self.asked, problems=problems)
+
+
+def test_trouble_with_the_judge_is_told_once_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(system, "ray", SimpleNamespace(remote=lambda actor: TroubledWorker()))
+    monkeypatch.setattr(system, "collect", lambda refs, *rest: [[] for _ in refs])
+    monkeypatch.setattr(
+        system, "call", lambda workers, *rest, **more: {n: w.report() for n, w in workers.items()}
+    )
+    pool = RewardPool(make_config(reward={"num_workers": 2}, judge=ENDPOINT), told.append)
+    pool.score([])
+    assert told == ["no money"]
+    pool.score([])
+    pool.score([])
+    assert told == ["no money", "no sense"]
+    assert pool.metrics()["judge_fallbacks"] == 12

@@ -14,7 +14,8 @@ from cluster.errors import RunFailure
 from cluster.frontier import Frontier, last_frontier
 from cluster.json_lines import read_records
 from cluster.metrics import SampleRecord, StepRecord
-from cluster.prompts import PromptSet, PromptStream
+from cluster.prompt_mix import PromptStream
+from cluster.prompts import PromptSet
 from cluster.run_log import RunLog
 from cluster.training_loop import check_mismatch, learn, train
 from learner.checkpoint import seal, unfinished_name
@@ -58,21 +59,24 @@ def test_every_step_learns_syncs_and_is_recorded(tmp_path: Path) -> None:
 def test_a_checkpoint_stands_behind_the_step_that_was_synced(tmp_path: Path) -> None:
     system = FakeSystem()
     run_loop(tmp_path / "run", system)
-    assert system.learner.saved == [
-        {"step": 2, "position": 4, "version": 2},
-        {"step": 4, "position": 8, "version": 4},
-        {"step": 5, "position": 10, "version": 5},
+    saved = system.learner.saved
+    assert [(state["step"], state["version"], state["curriculum"]["mix"]["number"]) for state in saved] == [
+        (2, 2, 4),
+        (4, 4, 8),
+        (5, 5, 10),
     ]
+    assert [state["drawn"] for state in saved] == [[]] * 3
 
 
 def test_a_resumed_loop_does_the_steps_that_are_left_with_their_prompts(tmp_path: Path) -> None:
-    _, whole, _ = run_loop(tmp_path / "whole", FakeSystem())
-    system = FakeSystem()
+    before, system = FakeSystem(), FakeSystem()
+    _, whole, _ = run_loop(tmp_path / "whole", before)
+    state = json.loads(json.dumps(before.learner.saved[0]))
     system.version = 7
-    steps, left, progress = run_loop(tmp_path / "left", system, Frontier(step=3, position=6, version=7))
-    assert [(r.step, r.weight_version) for r in steps] == [(4, 8), (5, 9)]
-    assert [s.prompt_id for s in left] == [s.prompt_id for s in whole if s.step > 3]
-    assert progress.stages == [("GRPO", 5, 3)]
+    steps, left, progress = run_loop(tmp_path / "left", system, Frontier(**state | {"version": 7}))
+    assert [(r.step, r.weight_version) for r in steps] == [(3, 8), (4, 9), (5, 10)]
+    assert [s.prompt_id for s in left] == [s.prompt_id for s in whole if s.step > 2]
+    assert progress.stages == [("GRPO", 5, 2)]
 
 
 def test_a_step_without_a_useful_group_changes_nothing_and_goes_on(tmp_path: Path) -> None:
@@ -163,8 +167,8 @@ def test_the_frontier_is_read_from_the_newest_whole_checkpoint(tmp_path: Path) -
     for step in (2, 4):
         (folder / unfinished_name(step)).mkdir(parents=True)
         (folder / unfinished_name(step) / "states.pt").write_bytes(b"x" * 10)
-        seal(folder, step, vars(Frontier(step, 10 * step, step + 3)), {}, keep=2)
-    assert last_frontier(config) == Frontier(4, 40, 7)
+        seal(folder, step, vars(Frontier(step, step + 3, {"seen": 10 * step})), {}, keep=2)
+    assert last_frontier(config) == Frontier(4, 7, {"seen": 40}, [])
     (folder / "step-00000004" / "states.pt").write_bytes(b"x")
-    assert last_frontier(config) == Frontier(2, 20, 5)
-    assert json.loads((folder / "step-00000002" / "client_state.json").read_text())["position"] == 20
+    assert last_frontier(config) == Frontier(2, 5, {"seen": 20}, [])
+    assert json.loads((folder / "step-00000002" / "client_state.json").read_text())["version"] == 5

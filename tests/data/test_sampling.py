@@ -10,7 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
 
-from data.sampling import TOKEN_PIXELS, SamplingContract, round_to_bfloat16
+from data.sampling import (
+    TOKEN_PIXELS,
+    SamplingContract,
+    choose_denser,
+    frame_ranges,
+    round_to_bfloat16,
+)
 
 RATES = st.one_of(
     st.floats(0.5, 240), st.sampled_from([24000 / 1001, 30000 / 1001, 8.0, 10.0, 12.0, 25.0, 60.0])
@@ -169,3 +175,67 @@ def test_seconds_survive_any_dtype(value: float) -> None:
 def test_usual_rates_are_not_rounded() -> None:
     contract = SamplingContract()
     assert [contract.seconds_per_grid(fps) for fps in (1.0, 2.0, 4.0, 8.0)] == [2.0, 1.0, 0.5, 0.25]
+
+
+@st.composite
+def ranges_of(draw: st.DrawFn, total: int) -> list[tuple[int, int]]:
+    ends = sorted(draw(st.sets(st.integers(0, total), max_size=6)))
+    return list(zip(ends[::2], ends[1::2], strict=False))
+
+
+@given(st.data(), st.integers(2, 3000))
+def test_windows_get_half_as_many_frames_again_at_the_same_budget(data: st.DataObject, total: int) -> None:
+    count = data.draw(st.integers(2, total))
+    ranges = data.draw(ranges_of(total))
+    indices = choose_denser(total, count, ranges)
+    assert len(indices) == count
+    assert indices == sorted(set(indices)) and indices[0] == 0 and indices[-1] < total
+    length = sum(end - start for start, end in ranges)
+    inside = sum(start <= index < end for index in indices for start, end in ranges)
+    if count <= length:
+        # Each end of a range may gain or lose less than one frame.
+        expected = count * 1.5 * length / (1.5 * length + total - length)
+        assert abs(inside - expected) <= len(ranges) + 1e-9
+
+
+@given(st.integers(2, 3000), st.data())
+def test_without_windows_frames_are_where_they_always_were(total: int, data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, total))
+    assert choose_denser(total, count, []) == [k * total // count for k in range(count)]
+    assert choose_denser(total, count, [(0, total)]) == choose_denser(total, count, [])
+
+
+def test_a_window_of_a_clip_is_sampled_denser() -> None:
+    plain, windowed = SamplingContract(max_frames=16), SamplingContract(max_frames=16, windows=((5.0, 10.0),))
+    even, fps = plain.choose_frames(200, 10.0)
+    closer, closer_fps = windowed.choose_frames(200, 10.0)
+    assert (len(even), len(closer), fps, closer_fps) == (16, 16, 0.8, 0.8)
+    assert [sum(50 <= index < 100 for index in indices) for indices in (even, closer)] == [4, 5]
+    assert repr(plain) == repr(windowed), "frames tell clips apart; digests of plain ones stay as they are"
+
+
+def test_box_frames_win_over_windows() -> None:
+    contract = SamplingContract(max_frames=8, windows=((0.0, 2.0),))
+    boxes = [0, 3, 11, 20, 28, 35, 41, 49]
+    assert contract.choose_frames(50, 10.0, boxes)[0] == boxes
+
+
+def test_a_source_with_few_frames_is_sampled_as_densely_as_it_can_be() -> None:
+    """Eight of ten frames, five of them in the window: all of those and three of the others."""
+    assert choose_denser(10, 8, [(0, 5)]) == [0, 1, 2, 3, 4, 5, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        ([(1.0, 2.0)], [(10, 20)]),
+        ([(1.05, 1.06)], [(10, 11)]),
+        ([(3.0, 4.0), (1.0, 2.0), (1.5, 2.5)], [(10, 25), (30, 40)]),
+        ([(-1.0, 1.0), (4.5, 99.0)], [(0, 10), (45, 50)]),
+        ([(7.0, 9.0), (2.0, 2.0)], []),
+    ],
+)
+def test_ranges_are_the_frames_that_windows_touch(
+    windows: list[tuple[float, float]], expected: list[tuple[int, int]]
+) -> None:
+    assert frame_ranges(windows, 50, 10.0) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from data.schema import (
     read_annotations,
     write_annotations,
 )
-from rewards.targets import read_target
+from rewards.scoring import read_target
 
 BOX = [0.1, 0.2, 0.3, 0.4]
 TARGETS: dict[str, dict[str, Any]] = {
@@ -27,6 +28,13 @@ TARGETS: dict[str, dict[str, Any]] = {
     "tracking": {"boxes": [BOX] * NUM_BOXES},
     "multiple_choice": {"answer": "B"},
     "grounded_qa": {"answer": "B", "intervals": [[1, 2.5], [3, 9]]},
+    "spatial_grounding": {"box": BOX},
+    "captioning": {"caption": "A door opens.", "events": ["a door opens"]},
+    "quality": {"label": "Red "},
+    "numerical": {"number": 3},
+    "ocr": {"text": "EXIT"},
+    "free_form": {"text": "because it rains"},
+    "regression": {"number": 2.5},
 }
 NESTED = "[" * 100_000
 
@@ -55,9 +63,47 @@ def read(folder: Path, *lines: str, between: str = "\n") -> tuple[list[str], lis
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     written = [parse_prompt(annotation(task, id=task), tmp_path) for task in TARGETS]
     written.append(parse_prompt(annotation("tracking", id=5, box_frames=list(range(8))), tmp_path))
+    written.append(parse_prompt(annotation(id="part", span=[3, 11], frame_rate=2.5), tmp_path))
+    unlisted = {
+        key: value for key, value in annotation("tracking", id="unlisted").items() if key != "duration"
+    }
+    written.append(parse_prompt(unlisted, tmp_path))
     write_annotations(tmp_path / "a.jsonl", written)
     assert read_annotations(tmp_path / "a.jsonl") == (written, [])
-    assert [prompt.id for prompt in written] == [*TARGETS, "5"]
+    assert [prompt.id for prompt in written] == [*TARGETS, "5", "part", "unlisted"]
+    assert written[-2].span == (3.0, 11.0) and written[-1].duration is None
+
+
+def test_a_span_says_how_long_the_clip_is() -> None:
+    fields = annotation(span=[10, 14.5])
+    assert parse_prompt(fields, Path()).duration == 8
+    del fields["duration"]
+    assert parse_prompt(fields, Path()).duration == 4.5
+
+
+def test_times_need_a_duration() -> None:
+    for task in ("temporal_grounding", "grounded_qa"):
+        fields = annotation(task)
+        del fields["duration"]
+        with pytest.raises(AnnotationError, match="missing duration"):
+            parse_prompt(fields, Path())
+
+
+def test_what_decides_a_clip_is_its_key() -> None:
+    prompts = [
+        parse_prompt(annotation("tracking", **fields), Path())
+        for fields in (
+            {},
+            {"video": "other.mp4"},
+            {"box_frames": list(range(8))},
+            {"span": [0, 8]},
+            {"span": [0, 9]},
+            {"frame_rate": 2},
+        )
+    ]
+    prompts.append(replace(prompts[0], windows=((2.0, 4.0),)))
+    assert len({prompt.clip_key for prompt in prompts}) == len(prompts)
+    assert parse_prompt(annotation("multiple_choice"), Path()).clip_key == prompts[0].clip_key
 
 
 UNUSABLE_FIELDS = {
@@ -75,6 +121,13 @@ UNUSABLE_FIELDS = {
     "duration not a number": {"duration": math.nan},
     "duration true": {"duration": True},
     "duration 0": {"duration": 0},
+    "duration null": {"duration": None},
+    "span reversed": {"span": [3, 2]},
+    "span before the start": {"span": [-1, 2]},
+    "span of one number": {"span": [1]},
+    "span infinite": {"span": [1, math.inf]},
+    "frame_rate 0": {"frame_rate": 0},
+    "frame_rate of text": {"frame_rate": "10"},
     "id null": {"id": None},
     "task a list": {"task": ["tracking"]},
     "task unknown": {"task": "dancing"},
@@ -126,7 +179,7 @@ UNUSABLE_TARGETS: list[tuple[str, Any]] = [
         for interval in (
             [2, 1],
             [2, 2],
-            [-1, 2],
+            [-2, 0],
             [1, math.inf],
             [math.nan, 2],
             [1, 10**400],
@@ -155,6 +208,20 @@ UNUSABLE_TARGETS: list[tuple[str, Any]] = [
     ("grounded_qa", {"answer": "A", "intervals": [[1, 2], [4, 3]]}),
     ("grounded_qa", {"answer": "A", "intervals": [[1, 2], [3, math.nan]]}),
     ("grounded_qa", {"answer": None, "intervals": [[1, 2]]}),
+    ("tracking", {"boxes": [BOX] * NUM_BOXES, "cover": [1.0] * 7}),
+    ("tracking", {"boxes": [BOX] * NUM_BOXES, "cover": "all"}),
+    ("spatial_grounding", {"box": [0.3, 0.2, 0.1, 0.4]}),
+    ("spatial_grounding", {"box": [BOX]}),
+    ("captioning", {"caption": " "}),
+    ("captioning", {"caption": "A door opens.", "events": []}),
+    ("captioning", {"caption": "A door opens.", "events": ["a door opens", ""]}),
+    ("quality", {"label": "green"}),
+    ("quality", {"label": None}),
+    ("numerical", {"number": "3"}),
+    ("numerical", {"number": True}),
+    ("regression", {"number": math.inf}),
+    ("ocr", {"text": "\n"}),
+    ("free_form", {}),
 ]
 
 
@@ -168,6 +235,7 @@ def test_a_target_that_no_answer_can_be_scored_against_is_refused(task: str, tar
     ("task", "target"),
     [
         ("temporal_grounding", {"interval": [0, 8.4]}),
+        ("temporal_grounding", {"interval": [-0.1, 2]}),
         ("tracking", {"boxes": [[-0.01, 0.5, 1.02, 1]] * NUM_BOXES}),
     ],
 )
@@ -179,6 +247,7 @@ numbers = st.one_of(
     st.integers(-1, 10), st.floats(), st.just(10**400), st.booleans(), st.none(), st.text(max_size=1)
 )
 pairs = st.one_of(st.lists(numbers, max_size=3), st.just([1, 2]))
+texts = st.one_of(st.text(max_size=2), st.none())
 boxes = st.one_of(st.lists(numbers, min_size=4, max_size=4), st.just(BOX))
 
 
@@ -191,6 +260,12 @@ boxes = st.one_of(st.lists(numbers, min_size=4, max_size=4), st.just(BOX))
             "intervals": st.lists(pairs, max_size=3),
             "boxes": st.one_of(st.just([BOX] * NUM_BOXES), st.lists(boxes, min_size=8, max_size=8)),
             "answer": st.one_of(st.text(max_size=2), st.sampled_from("ABCDEF"), st.none()),
+            "box": boxes,
+            "number": numbers,
+            "text": texts,
+            "label": texts,
+            "caption": texts,
+            "events": st.lists(texts, max_size=2),
         },
     ),
     options=st.lists(st.text(max_size=2), max_size=30),
@@ -201,7 +276,7 @@ def test_what_is_read_can_be_scored(task: Task, target: dict[str, Any], options:
         prompt = parse_prompt(annotation(target=target, task=str(task), options=options), Path())
     except AnnotationError:
         return
-    read_target(prompt.task, prompt.target, len(prompt.options) or None)
+    read_target(prompt.task, prompt.target, prompt.options or None)
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
@@ -215,6 +290,15 @@ def test_only_a_newline_ends_a_line(tmp_path: Path, separator: str) -> None:
 
 def test_a_carriage_return_between_fields_is_white_space(tmp_path: Path) -> None:
     assert read(tmp_path, json.dumps(annotation()).replace(", ", ",\r")) == (["p"], [])
+
+
+def test_a_line_in_another_encoding_costs_itself(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    lines = [json.dumps(annotation(id=name, question="café"), ensure_ascii=False) for name in "ab"]
+    path.write_bytes(lines[0].encode("latin-1") + b"\n" + lines[1].encode("utf-8-sig"))
+    prompts, (problem,) = read_annotations(path)
+    assert [prompt.id for prompt in prompts] == ["b"]
+    assert problem.startswith(f"{path}:1: not UTF-8 text at byte ")
 
 
 def test_lines_may_end_as_on_windows(tmp_path: Path) -> None:

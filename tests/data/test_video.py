@@ -48,6 +48,16 @@ def test_box_frames_decide_the_frames(tmp_path: Path) -> None:
     assert np.array_equal(clip.frames, read_all_frames(path)[list(clip.frame_indices)])
 
 
+def test_windows_move_frames_and_leave_the_clock(tmp_path: Path) -> None:
+    path = str(write_video(tmp_path / "x.mp4", frames=100, fps=10))
+    even = decode_clip(path, SamplingContract(max_frames=8))
+    closer = decode_clip(path, SamplingContract(max_frames=8, windows=((2.0, 6.0),)))
+    assert even.frames.shape == closer.frames.shape and even.frame_indices != closer.frame_indices
+    assert (even.sampled_fps, even.seconds_per_grid) == (closer.sampled_fps, closer.seconds_per_grid)
+    assert closer.frame_times == tuple(index / 10 for index in closer.frame_indices)
+    assert even.digest != closer.digest
+
+
 def test_shrinking_averages_instead_of_skipping_pixels() -> None:
     """Fine black and white stripes become grey, not black or white."""
     stripes = np.zeros((280, 280, 3), dtype=np.uint8)

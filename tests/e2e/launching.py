@@ -100,8 +100,8 @@ class Finished:
     left: list[str]
 
 
-def launch(folder: Path, name: str, *arguments: str) -> Launched:
-    """Start a run named `name` in `folder`; returns at once."""
+def launch(folder: Path, name: str, *arguments: str, module: str = "cluster.launch") -> Launched:
+    """Start a run named `name` in `folder`, or another command with that configuration; returns at once."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}-{len(list(folder.glob('*.log')))}.log"
     # Nothing of a session around this one may lead the run to another Ray.
@@ -109,7 +109,7 @@ def launch(folder: Path, name: str, *arguments: str) -> Launched:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "cluster.launch", "--config", "configs/local.yaml"),
+                *(sys.executable, "-m", module, "--config", "configs/local.yaml"),
                 *(f"run.name={name}", f"run.output_dir={folder}", *SMALL, *arguments),
             ],
             cwd=ROOT,

@@ -6,7 +6,22 @@ import random
 
 import pytest
 
-from rewards import BadTarget, constant_baseline
+from rewards import COMPONENTS, TASKS, BadTarget, constant_baseline
+from rewards.constants import spread
+
+TARGETS: dict[str, dict[str, object]] = {
+    "temporal_grounding": {"interval": [5.0, 10.0]},
+    "tracking": {"boxes": [[0.1, 0.1, 0.5, 0.5]] * 8},
+    "multiple_choice": {"answer": "C"},
+    "grounded_qa": {"answer": "C", "intervals": [[5.0, 10.0]]},
+    "spatial_grounding": {"box": [0.1, 0.1, 0.5, 0.5]},
+    "captioning": {"caption": "A cat jumps."},
+    "quality": {"label": "high quality"},
+    "numerical": {"number": -5e300},
+    "ocr": {"text": "exit"},
+    "free_form": {"text": "a cat"},
+    "regression": {"number": 12.25},
+}
 
 
 def test_the_constant_interval_is_given_in_fractions_of_the_clip() -> None:
@@ -81,3 +96,51 @@ def test_what_cannot_be_fitted() -> None:
         constant_baseline("tracking", [])
     with pytest.raises(BadTarget, match=r"target\.boxes"):
         constant_baseline("tracking", [({"boxes": []}, None)])
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "description", "values"),
+    [
+        ("quality", [{"label": t} for t in ("Good", "bad", "good")], "always good", [1.0, 0.0, 1.0]),
+        ("numerical", [{"number": n} for n in (3, 4, 3.001)], "always 3.0", [1.0, 0.0, 1.0]),
+        ("regression", [{"number": n} for n in (100, 120, 1000)], "always 100.0", [1.0, 5 / 6, 0.1]),
+        ("ocr", [{"text": t} for t in ("exit", "no exit", "push")], "always 'exit'", [1.0, 0.5, 0.0]),
+        (
+            "free_form",
+            [{"text": t} for t in ("a cat", "a cat sleeps", "rain")],
+            "always 'a cat'",
+            [1.0, (0.8 + 2 / 3 + 0.8) / 3, 0.0],
+        ),
+        (
+            "captioning",
+            [{"caption": t} for t in ("A cat jumps. A dog barks.", "A dog barks.", "Rain.")],
+            "always 'A cat jumps. A dog barks.'",
+            [1.0, 1.0, 0.0],
+        ),
+        (
+            "spatial_grounding",
+            [{"box": [0.2, 0.2, 0.6, 0.6]}, {"box": [0.2, 0.2, 0.6, 0.8]}, {"box": [0.2, 0.2, 0.6, 0.6]}],
+            "always [0.2, 0.2, 0.6, 0.6]",
+            [1.0, 2 / 3, 1.0],
+        ),
+    ],
+)
+def test_the_constants_of_the_other_tasks(
+    task: str, targets: list[dict[str, object]], description: str, values: list[float]
+) -> None:
+    for order in (targets, targets[::-1]):
+        baseline = constant_baseline(task, [(target, None) for target in order])
+        assert baseline.description == description
+        assert sorted(baseline.per_item) == pytest.approx(sorted(values))
+
+
+def test_every_constant_answer_is_well_formed() -> None:
+    for task in TASKS:
+        baseline = constant_baseline(task, [(TARGETS[task], 30.0)] * 3)
+        assert all(score.parsed for score in baseline.scores)
+        assert list(baseline.components) == list(COMPONENTS[task][1:])
+
+
+def test_many_references_are_thinned_evenly() -> None:
+    assert spread(range(100)) == [0, 7, 13, 20, 26, 33, 40, 46, 53, 59, 66, 73, 79, 86, 92, 99]
+    assert spread(["b", "a", "b"]) == ["a", "b"]

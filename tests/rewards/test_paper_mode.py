@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from rewards import score_response
+from rewards import Template, score_response
 
 BOX = [0.1, 0.1, 0.5, 0.5]
 
 
-def paper(task: str, response: str, target: dict[str, Any], thinking: bool = True) -> dict[str, float]:
-    return score_response(task, response, target, duration=30.0, mode="paper", thinking=thinking).rewards
+def paper(
+    task: str, response: str, target: dict[str, Any], template: Template = "thinking"
+) -> dict[str, float]:
+    return score_response(task, response, target, duration=30.0, mode="paper", template=template).rewards
 
 
 def ground(answer: str, annotated: list[float]) -> dict[str, float]:
@@ -146,10 +148,10 @@ def test_the_format_of_grounding_ignores_the_content(response: str, expected: fl
 
 def test_the_direct_formats() -> None:
     direct = "<answer>5 to 10</answer>"
-    assert paper("temporal_grounding", direct, {"interval": [5, 10]}, thinking=False)["format"] == 1.0
+    assert paper("temporal_grounding", direct, {"interval": [5, 10]}, template="direct")["format"] == 1.0
     target = {"answer": "C", "intervals": [[5, 10]]}
     grounded = "<answer>C</answer> <glue>[(5, 10)]</glue>"
-    assert paper("grounded_qa", grounded, target, thinking=False)["format"] == 1.0
+    assert paper("grounded_qa", grounded, target, template="direct")["format"] == 1.0
     assert paper("grounded_qa", grounded, target)["format"] == 0.0
 
 
@@ -172,6 +174,16 @@ def test_plain_questions_never_get_the_format() -> None:
     answer = "<think>x</think><answer>C</answer>"
     assert paper("multiple_choice", answer, {"answer": "C"}) == {"format": 0.0, "accuracy": 1.0}
     assert paper("multiple_choice", f"{answer}<glue>[]</glue>", {"answer": "C"})["format"] == 1.0
+
+
+def test_quality_wants_a_think_block_in_the_direct_template_too() -> None:
+    target = {"label": "low quality"}
+    assert paper("quality", "<answer>Low quality </answer>", target, "direct") == {
+        "format": 0.0,
+        "accuracy": 1.0,
+    }
+    thought = "<think></think> <answer>low</answer>"
+    assert paper("quality", thought, target, "direct") == {"format": 1.0, "accuracy": 0.0}
 
 
 @pytest.mark.parametrize(

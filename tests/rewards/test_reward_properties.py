@@ -10,15 +10,25 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rewards import COMPONENTS, TASKS, Mode, score_response
+from rewards import COMPONENTS, SPECS, TASKS, Mode, Template, score_response
 from rewards.boxes import box_iou
-from rewards.intervals import interval_iou, union_iou
+from rewards.intervals import interval_iou, union_iop, union_iou
+from rewards.measures import Scored
+from rewards.metrics import evaluate_task
+from rewards.templates import TEMPLATES
 
 TARGETS: dict[str, dict[str, Any]] = {
     "temporal_grounding": {"interval": [5.0, 10.0]},
     "tracking": {"boxes": [[0.1, 0.1, 0.5, 0.5]] * 8},
     "multiple_choice": {"answer": "C"},
     "grounded_qa": {"answer": "C", "intervals": [[5.0, 10.0], [12.0, 15.0]]},
+    "spatial_grounding": {"box": [0.1, 0.1, 0.5, 0.5]},
+    "captioning": {"caption": "A cat jumps. Then it sleeps.", "events": ["a cat jumps", "a cat sleeps"]},
+    "quality": {"label": "high quality"},
+    "numerical": {"number": 5.0},
+    "ocr": {"text": "a cat to go"},
+    "free_form": {"text": "a cat is sleeping"},
+    "regression": {"number": 12.0},
 }
 # How long one example takes says nothing on a busy machine; the linear-time tests measure processor time.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,7 +48,21 @@ PIECES = st.sampled_from(
         "[(5, 10)]",
     ]
     + ["5", "10", "0:12", "1e999", ".5", "-3", "to", "and", "-", "–", ",", "[", "]", "(", ")", "s"]
-    + ["C", "c", "A.", "a cat", " ", "\n", "\x00", "\ud800", "٣"]
+    + [
+        "C",
+        "c",
+        "A.",
+        "a cat",
+        "jumps",
+        "1,000",
+        "high quality",
+        "[0.1, 0.1, 0.5, 0.5]",
+        " ",
+        "\n",
+        "\x00",
+        "\ud800",
+        "٣",
+    ]
 )
 TEXTS = st.one_of(
     st.text(st.characters(), max_size=200),
@@ -51,19 +75,25 @@ RESPONSES = st.one_of(
     st.builds("<think>{}</think><answer>{}</answer>".format, TEXTS, TEXTS),
     st.builds("<think>x</think><answer>{}</answer><glue>{}</glue>".format, TEXTS, TEXTS),
 )
+MODE_OF_TASK = st.tuples(st.sampled_from(TASKS), st.sampled_from(MODES))
 TIMES = st.floats(-1e3, 1e3)
+# Eighths, which sums and doubling leave exact.
+EIGHTHS = st.integers(-800, 800).map(lambda number: number / 8)
 INTERVALS = st.tuples(TIMES, TIMES)
 BOXES = st.tuples(*[st.floats(-0.5, 1.5)] * 4)
 
 
 @settings(unhurried, max_examples=400)
-@given(RESPONSES, st.sampled_from(TASKS), st.sampled_from(MODES), st.booleans())
+@given(RESPONSES, st.sampled_from(TASKS), st.sampled_from(MODES), st.sampled_from(TEMPLATES))
 @example(
-    "<think>x</think><answer>" + "9" * 5000 + " to 1e99999999</answer>", "temporal_grounding", "paper", True
+    "<think>x</think><answer>" + "9" * 5000 + " to 1e99999999</answer>",
+    "temporal_grounding",
+    "paper",
+    "thinking",
 )
-@example("<answer>1e99999999 to 2e-99999999</answer>", "temporal_grounding", "strict", False)
-def test_any_response_gets_a_score_in_range(response: str, task: str, mode: Mode, thinking: bool) -> None:
-    score = score_response(task, response, TARGETS[task], duration=30.0, mode=mode, thinking=thinking)
+@example("<answer>1e99999999 to 2e-99999999</answer>", "temporal_grounding", "strict", "direct")
+def test_any_response_gets_a_score_in_range(response: str, task: str, mode: Mode, template: Template) -> None:
+    score = score_response(task, response, TARGETS[task], duration=30.0, mode=mode, template=template)
     assert tuple(score.rewards) == COMPONENTS[task]
     assert all(0.0 <= value <= 1.0 for value in score.rewards.values())
     assert score.total == sum(score.rewards.values())
@@ -113,6 +143,53 @@ def test_box_iou_is_symmetric_and_in_range(
 ) -> None:
     assert 0.0 <= box_iou(first, second) <= 1.0
     assert box_iou(first, second) == box_iou(second, first)
+
+
+@unhurried
+@given(*[st.tuples(EIGHTHS, EIGHTHS)] * 2, EIGHTHS, st.integers(-4, 4))
+def test_interval_iou_is_the_same_elsewhere_and_at_any_scale(
+    first: tuple[float, float], second: tuple[float, float], shift: float, power: int
+) -> None:
+    moved = [tuple((time + shift) * 2.0**power for time in interval) for interval in (first, second)]
+    assert interval_iou(*moved) == interval_iou(first, second)  # type: ignore[arg-type]
+    assert union_iou(moved[:1], moved[1:]) == union_iou([first], [second])  # type: ignore[arg-type]
+    assert union_iop(moved[:1], moved[1:]) == union_iop([first], [second])  # type: ignore[arg-type]
+
+
+@unhurried
+@given(*[st.tuples(*[EIGHTHS] * 4)] * 2, EIGHTHS, st.integers(-4, 4))
+def test_box_iou_is_the_same_elsewhere_and_at_any_scale(
+    first: tuple[float, ...], second: tuple[float, ...], shift: float, power: int
+) -> None:
+    moved = [tuple((side + shift) * 2.0**power for side in box) for box in (first, second)]
+    assert box_iou(*moved) == box_iou(first, second)  # type: ignore[arg-type]
+
+
+@unhurried
+@given(st.lists(INTERVALS, max_size=4), st.lists(INTERVALS, max_size=4))
+def test_iop_is_in_range_and_full_where_everything_is_annotated(
+    predicted: list[tuple[float, float]], annotated: list[tuple[float, float]]
+) -> None:
+    assert 0.0 <= union_iop(predicted, annotated) <= 1.0
+    everything = [(-1e3, 1e3)]
+    assert union_iop(predicted, everything) == pytest.approx(float(any(s < e for s, e in predicted)))
+
+
+@unhurried
+@given(st.lists(st.tuples(RESPONSES, st.booleans()), min_size=1, max_size=6), st.randoms(), MODE_OF_TASK)
+def test_no_order_of_the_samples_changes_a_figure(
+    answers: list[tuple[str, bool]], order: random.Random, case: tuple[str, Mode]
+) -> None:
+    task, mode = case
+    scores = [score_response(task, text, TARGETS[task], duration=30.0, mode=mode) for text, _ in answers]
+    samples = [
+        Scored(TARGETS[task], 30.0, (), None if is_lost else score)
+        for score, (_, is_lost) in zip(scores, answers, strict=True)
+    ]
+    figures = evaluate_task(task, samples)
+    assert list(figures) == [metric.name for metric in SPECS[task].metrics]
+    assert all(0.0 <= figure <= 1.0 for figure in figures.values())
+    assert evaluate_task(task, order.sample(samples, len(samples))) == figures
 
 
 @unhurried

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rewards import MAIN_COMPONENT, TASKS
 
 ROOT = Path(__file__).parents[2]
 BOXES = [[0.1, 0.1, 0.5, 0.5]] * 8
@@ -83,10 +86,41 @@ def test_output_file_paper_mode_and_direct_template(tmp_path: Path) -> None:
     direct = line("a", "temporal_grounding", "1:02 to 1:10", {"interval": [1, 2]})
     direct["response"] = "<answer>-1 to 2</answer>"
     output = tmp_path / "scores.jsonl"
-    run = score(write(tmp_path, [direct]), "--mode", "paper", "--direct", "--output", str(output))
+    run = score(write(tmp_path, [direct]), "--mode", "paper", "--template", "direct", "--output", str(output))
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""
     assert [row["rewards"] for row in strict_json(output.read_text())] == [{"format": 1.0, "iou": 1.0}]
+
+
+def test_every_task_is_scored_beside_its_constant_answer(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    samples = [json.loads(text) for text in re.findall(r"```json\n(.*)\n```", page)]
+    answers = {
+        "temporal_grounding": "12.5 to 17",
+        "tracking": str([[0.1, 0.4, 0.3, 0.6]] * 8),
+        "multiple_choice": "B",
+        "grounded_qa": "A",
+        "spatial_grounding": "[0.42, 0.3, 0.55, 0.9]",
+        "captioning": "A dog ran out.",
+        "quality": "High quality",
+        "numerical": "3 cats",
+        "ocr": "OPEN ALL NIGHT",
+        "free_form": "it rains",
+        "regression": "3",
+    }
+    assert list(answers) == list(TASKS)
+    lines = [sample | {"response": f"<answer>{answers[sample['task']]}</answer>"} for sample in samples]
+    run = score(write(tmp_path, lines), "--template", "direct")
+    assert run.returncode == 0, run.stderr
+    mains = [row["rewards"][MAIN_COMPONENT[row["task"]]] for row in strict_json(run.stdout)]
+    overlap = 1 / 7 * (1 + 2 * 1 / 3)
+    assert mains[0] == mains[2] == mains[3] == mains[4] == mains[6] == mains[7] == mains[8] == 1.0
+    assert mains[1] == pytest.approx(overlap)
+    assert mains[5] == 0.5
+    assert mains[10] == pytest.approx(0.75)
+    for task in TASKS:
+        constant = row_of(run.stderr, task, MAIN_COMPONENT[task])[5]
+        assert 0.0 < float(constant) <= 1.0
 
 
 # A line, what is told of it, and the task that counts it.
@@ -97,7 +131,7 @@ BAD: list[tuple[Any, str, str | None]] = [
     (b"[" * 100_000, "not JSON", None),
     (b'{"id": ' + b"9" * 5000 + b"}", "not JSON", None),
     (b'{"id": "x", "task": "tracking", "duration": NaN}', "not standard JSON", None),
-    ({**GOOD[0], "task": "captioning"}, "unknown task 'captioning'; known: temporal_grounding", None),
+    ({**GOOD[0], "task": "dancing"}, "unknown task 'dancing'; known: temporal_grounding", None),
     ({**GOOD[0], "task": ["tracking"]}, "unknown task", None),
     ({"id": "x", "response": "", "target": {}}, "missing task", None),
     ({"task": "tracking", "response": "", "target": {"boxes": BOXES}}, "missing id", "tracking"),

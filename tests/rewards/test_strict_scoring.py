@@ -222,8 +222,8 @@ def test_a_wrong_layout_costs_the_format_alone(response: str, iou: float) -> Non
 
 def test_the_direct_template_has_no_think_block() -> None:
     direct = "<answer>12.5 to 17</answer>"
-    assert score_response("temporal_grounding", direct, TRUTH, thinking=False).total == 2.0
-    assert score_response("temporal_grounding", GOOD, TRUTH, thinking=False).rewards == {
+    assert score_response("temporal_grounding", direct, TRUTH, template="direct").total == 2.0
+    assert score_response("temporal_grounding", GOOD, TRUTH, template="direct").rewards == {
         "format": 0.0,
         "iou": 1.0,
     }
@@ -459,7 +459,7 @@ def test_an_odd_duration_scores_0_with_a_reason(duration: Any) -> None:
 
 
 def test_mistakes_of_the_program_are_errors() -> None:
-    with pytest.raises(ValueError, match="unknown task 'captioning'; known: temporal_grounding"):
-        score_response("captioning", "", {})
+    with pytest.raises(ValueError, match="unknown task 'dancing'; known: temporal_grounding"):
+        score_response("dancing", "", {})
     with pytest.raises(ValueError, match="unknown mode"):
         score_response("tracking", "", {}, mode="loose")  # type: ignore[arg-type]

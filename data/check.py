@@ -1,0 +1,121 @@
+"""Check datasets before a run: `python -m data.check --config X.yaml`, or `--format F --annotations A --videos V`.
+
+Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data.check_clips import ClipFinding, check_clips, distinct, length_warning
+from data.check_config import read_specs
+from data.check_facts import facts_by_task, spread
+from data.check_report import DatasetReport, show
+from data.readers import READERS, DatasetError, DatasetSpec, Reading, read
+from data.schema import ClipKey
+
+PROCESSES = len(os.sched_getaffinity(0))
+
+console = Console()
+
+
+def main(
+    config: Annotated[
+        Path | None, typer.Option(help="Check every dataset that this configuration names.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READERS)}.")] = "jsonl",
+    annotations: Annotated[Path | None, typer.Option(help="Annotation file, or folder of them.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: beside them.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Further files of a format, NAME=PATH.")] = None,
+    check_videos: Annotated[bool, typer.Option("--videos-decode/--no-videos", help="Decode clips.")] = True,
+    processes: Annotated[int, typer.Option(min=1, help="Clips decoded at a time.")] = PROCESSES,
+    timeout_s: Annotated[float, typer.Option(help="Longest a clip may take to decode, seconds.")] = 20.0,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything here.")] = None,
+    most: Annotated[int, typer.Option(min=0, help="Problems and warnings printed per dataset.")] = 20,
+) -> None:
+    """Print what datasets hold, and every problem with its file and line."""
+    try:
+        specs = _specs(config, format_, annotations, videos, option or [])
+        reports = [_report(spec) for spec in specs]
+    except (DatasetError, OSError) as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    if check_videos:
+        _decode(reports, processes, timeout_s)
+    show(console, [report for report, _ in reports], most)
+    if json_path:
+        content = {"datasets": [report.to_json() for report, _ in reports]}
+        json_path.write_text(json.dumps(content, indent=2, ensure_ascii=True), encoding="ascii")
+    raise typer.Exit(1 if any(report.problems for report, _ in reports) else 0)
+
+
+def _specs(
+    config: Path | None, format_: str, annotations: Path | None, videos: Path | None, options: Sequence[str]
+) -> list[DatasetSpec]:
+    if (config is None) == (annotations is None):
+        raise DatasetError("give either --config, or --format and --annotations")
+    if annotations is None:
+        assert config is not None
+        specs = read_specs(config)
+        if not specs:
+            raise DatasetError(f"{config} names no dataset: its clips are synthetic")
+        return specs
+    wrong = [option for option in options if "=" not in option]
+    if wrong:
+        raise DatasetError(f"--option {wrong[0]}: expected NAME=PATH")
+    files = dict(option.split("=", 1) for option in options)
+    return [DatasetSpec(annotations.name, format_, annotations, videos, files)]
+
+
+def _report(spec: DatasetSpec) -> tuple[DatasetReport, Reading]:
+    with console.status(f"reading {spec.name}"):
+        reading = read(spec)
+        report = DatasetReport(
+            spec,
+            entries=reading.entries,
+            prompts=len(reading.prompts),
+            videos=len(reading.listed),
+            durations=spread(reading.listed.values()),
+            tasks=facts_by_task(reading.prompts),
+            problems=list(reading.problems),
+            warnings=list(reading.warnings),
+        )
+    return report, reading
+
+
+def _decode(reports: Sequence[tuple[DatasetReport, Reading]], processes: int, timeout_s: float) -> None:
+    """Decode the clips of every dataset, and add what is wrong with them to its report."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        for report, reading in reports:
+            clips = distinct(reading.prompts)
+            bar = progress.add_task(f"decoding {report.spec.name}", total=len(clips))
+            findings = check_clips(clips, processes, timeout_s, partial(progress.advance, bar))
+            report.clips = len(clips)
+            _add_findings(report, reading, findings)
+
+
+def _add_findings(report: DatasetReport, reading: Reading, findings: Mapping[ClipKey, ClipFinding]) -> None:
+    """Each problem of a clip once, at the first prompt about it."""
+    uses = Counter(prompt.clip_key for prompt in reading.prompts)
+    for prompt, place in zip(reading.prompts, reading.places, strict=True):
+        count, finding = uses.pop(prompt.clip_key, 0), findings[prompt.clip_key]
+        others = f" ({count} prompts)" if count > 1 else ""
+        if count and finding.problem:
+            report.problems.append(f"{place}: {prompt.video}: {finding.problem}{others}")
+        elif count and (warning := length_warning(prompt, finding)):
+            report.warnings.append(f"{place}: {warning}{others}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

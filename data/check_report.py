@@ -1,0 +1,100 @@
+"""What `data.check` found, as tables and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data.check_facts import Spread, TaskFacts
+from data.readers import DatasetSpec
+
+
+@dataclass
+class DatasetReport:
+    """Everything found about one dataset.
+
+    Attributes:
+        entries: Entries in the annotations, unusable ones included.
+        prompts: Usable ones.
+        videos: Different videos that entries name.
+        durations: Listed lengths of those videos, seconds.
+        tasks: The usable prompts, by task.
+        problems: `place: reason` of what cannot be used.
+        warnings: `place: reason` of what can, and looks wrong.
+        clips: How many clips were decoded, or tried; 0 when asked not to.
+    """
+
+    spec: DatasetSpec
+    entries: int = 0
+    prompts: int = 0
+    videos: int = 0
+    durations: Spread | None = None
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    clips: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, with paths as text."""
+        found = asdict(self)
+        spec = found.pop("spec")
+        named = {key: str(spec[key]) for key in ("name", "format", "annotations")}
+        return {**named, "videos_folder": str(self.spec.videos_folder), **found}
+
+
+def show(console: Console, reports: Sequence[DatasetReport], most: int) -> None:
+    """Print for each dataset a table, a column per task, and its first `most` problems and warnings."""
+    for report in reports:
+        console.print(_table(report))
+        _messages(console, report.spec.name, "problem", report.problems, most)
+        _messages(console, report.spec.name, "warning", report.warnings, most)
+
+
+def _table(report: DatasetReport) -> Table:
+    table = Table(title=escape(f"{report.spec.name} ({report.spec.format})"), caption=_summary(report))
+    table.add_column("")
+    for task in report.tasks:
+        table.add_column(task)
+    cells = [_cells(facts) for facts in report.tasks.values()]
+    for row in cells[0] if cells else ():
+        if any(column[row] for column in cells):
+            table.add_row(row, *(escape(column[row]) for column in cells))
+    return table
+
+
+def _summary(report: DatasetReport) -> str:
+    seconds = f", {report.durations.mean:.2f} s on average" if report.durations else ""
+    decoded = f", {report.clips:,} clips decoded" if report.clips else ""
+    return (
+        f"{report.entries:,} entries, {report.prompts:,} usable, {report.videos:,} videos{seconds}{decoded}; "
+        f"{len(report.problems):,} problems, {len(report.warnings):,} warnings"
+    )
+
+
+def _cells(facts: TaskFacts) -> dict[str, str]:
+    """What is shown of a task, by the head of its row."""
+    durations = facts.durations
+    return {
+        "prompts": f"{facts.prompts:,}",
+        "videos": f"{facts.videos:,}",
+        "seconds, least": f"{durations.least:.2f}" if durations else "not listed",
+        "seconds, mean": f"{durations.mean:.2f}" if durations else "not listed",
+        "seconds, most": f"{durations.greatest:.2f}" if durations else "not listed",
+        "covered by intervals": "" if facts.coverage is None else f"{facts.coverage:.1%}",
+        "right answers": ", ".join(f"{label}: {count:,}" for label, count in facts.labels.items()),
+        "best constant answer": facts.constant,
+        "which scores, percent": f"{100 * facts.constant_score:.2f}",
+    }
+
+
+def _messages(console: Console, name: str, kind: str, messages: Sequence[str], most: int) -> None:
+    for message in messages[:most]:
+        console.print(f"{kind}: {message}", markup=False, highlight=False, soft_wrap=True)
+    if len(messages) > most:
+        rest = f"{name}: {len(messages) - most:,} more {kind}s; --json has them all"
+        console.print(rest, markup=False, highlight=False)

@@ -1,0 +1,121 @@
+"""Annotation files as Python values. What is damaged becomes broken entries; only a missing file raises."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from data.readers.entries import Entry, Fields, broken
+from data.schema import AnnotationError, annotation_lines, decode_text
+
+
+class DamagedFile(Exception):
+    """A file of which nothing can be used.
+
+    Attributes:
+        entry: The broken entry that says so.
+    """
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(place, reason)
+        self.entry = broken(place, reason)
+
+
+def read_json(path: Path) -> tuple[Any, list[Entry]]:
+    """The value of a JSON file, and a broken entry for each key that an object gives twice (the last value counts).
+
+    Raises:
+        DamagedFile: not UTF-8, or not JSON.
+        OSError: it cannot be read.
+    """
+    repeated: Counter[str] = Counter()
+
+    def as_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            repeated.update(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return value
+
+    text = _text(path)
+    try:
+        value = json.loads(text, object_pairs_hook=as_object)
+    except json.JSONDecodeError as error:
+        raise DamagedFile(f"{path}:{error.lineno}", f"not JSON: {error.msg}") from error
+    # What json makes of a text beyond its own error: a number of 5,000 digits, brackets a thousand deep.
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(str(path), f"not JSON: {error}") from error
+    return value, [broken(f"{path}[{key}]", "the key is given more than once") for key in repeated]
+
+
+def list_entries(path: Path, fields: Callable[[Any, int], Fields]) -> Iterator[Entry]:
+    """An entry for each item of a JSON file that holds a list.
+
+    Args:
+        fields: Makes the fields of an entry from an item and its position. Raises as `Entry.fields` does.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        value, repeated = read_json(path)
+    except DamagedFile as damage:
+        yield damage.entry
+        return
+    yield from repeated
+    if not isinstance(value, list):
+        yield broken(str(path), f"expected a list, found {type(value).__name__}")
+        return
+    for number, item in enumerate(value):
+        yield Entry(f"{path}[{number}]", partial(fields, item, number))
+
+
+def read_object(path: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """As `read_json`, for a file that holds an object. Raises `DamagedFile` for one that does not."""
+    value, repeated = read_json(path)
+    if not isinstance(value, dict):
+        raise DamagedFile(str(path), f"expected an object, found {type(value).__name__}")
+    return value, repeated
+
+
+def read_lines(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Place and text of every line that says something; None for one that is not UTF-8.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    for number, line in annotation_lines(path):
+        try:
+            yield f"{path}:{number}", decode_text(line).strip()
+        except AnnotationError:
+            yield f"{path}:{number}", None
+
+
+def read_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Place and cells of every row of a CSV file with a head. A cell that is not there is not in the row.
+
+    Raises:
+        DamagedFile: not UTF-8, or not CSV.
+        OSError: it cannot be read.
+    """
+    reader = csv.reader(io.StringIO(_text(path), newline=""))
+    try:
+        rows = [(f"{path}:{reader.line_num}", row) for row in reader]
+    except csv.Error as error:
+        raise DamagedFile(f"{path}:{reader.line_num}", f"not CSV: {error}") from error
+    head = rows[0][1] if rows else []
+    yield from ((place, dict(zip(head, row, strict=False))) for place, row in rows[1:] if row)
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DamagedFile(f"{path}:{line}", f"not UTF-8 text at byte {error.start}") from error

@@ -1,0 +1,28 @@
+"""Our own form: one JSON object per line, described field by field in `docs/datasets.md`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+
+from data.readers.entries import Entry, Fields
+from data.readers.spec import DatasetSpec
+from data.readers.videos import Videos
+from data.schema import AnnotationError, annotation_lines, decode_text
+
+
+def entries(spec: DatasetSpec) -> Iterator[Entry]:
+    """One entry per line. Raises `OSError` if the file cannot be read."""
+    videos = Videos(spec.videos_folder)
+    for number, line in annotation_lines(spec.annotations):
+        yield Entry(f"{spec.annotations}:{number}", partial(_fields, line, videos))
+
+
+def _fields(line: bytes, videos: Videos) -> Fields:
+    fields = json.loads(decode_text(line))
+    if not isinstance(fields, dict):
+        raise AnnotationError(f"expected a JSON object, found {type(fields).__name__}")
+    video = fields.get("video")
+    # What is no path is left for the schema to refuse.
+    return fields | {"video": videos.find(video)} if isinstance(video, str) and video else fields

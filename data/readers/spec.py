@@ -1,0 +1,58 @@
+"""What names a dataset: its format, its annotations and its videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class DatasetError(ValueError):
+    """A specification that no dataset can be read by: an unknown format, or something the format needs is not there."""
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """One dataset as it was published.
+
+    Attributes:
+        name: What tables and messages call it.
+        format: How the annotations are read, a key of `data.readers.READERS`.
+        annotations: The annotation file; a folder for the formats that come as one.
+        videos: Folder of the videos; None is the folder of the annotations.
+        options: Further files or choices that a format may be given, by name: `durations` of Charades-STA.
+    """
+
+    name: str
+    format: str
+    annotations: Path
+    videos: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Absolute path of the folder that the annotations lie in, or are."""
+        path = self.annotations.absolute()
+        return path if path.is_dir() else path.parent
+
+    @property
+    def videos_folder(self) -> Path:
+        """Absolute path of the folder that names of videos are relative to."""
+        return self.videos.absolute() if self.videos else self.folder
+
+    def file(self, option: str, default: str) -> Path:
+        """A further file: the option's path, or the default's name beside the annotations."""
+        return Path(self.options[option]).absolute() if option in self.options else self.folder / default
+
+    def choice(self, option: str, offered: Sequence[str]) -> str | None:
+        """What an option chooses among the words offered; None where it is not given.
+
+        Raises:
+            DatasetError: it is none of them.
+        """
+        chosen = self.options.get(option)
+        if chosen is not None and chosen not in offered:
+            raise DatasetError(
+                f"{self.name}: {option} must be one of {', '.join(offered)}, found {chosen!r:.60}"
+            )
+        return chosen

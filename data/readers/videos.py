@@ -1,0 +1,33 @@
+"""From the name of a video in an annotation to its path on this machine."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+# Tried after a name that lacks an extension, or whose video was saved in another container than the annotation says.
+EXTENSIONS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".flv", ".mpg", ".wmv", ".gif")
+
+
+class Videos:
+    """The videos of a dataset. Looks for each name once.
+
+    Args:
+        folder: Where names are relative to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self.find = cache(self._find)
+
+    def _find(self, *names: str) -> str:
+        """The path of the first of these names that is there, with one of the known extensions if need be.
+
+        Where none is, the path of the first name as it stands; whether a video is there is for others to judge.
+        """
+        paths = [os.path.join(self._folder, name) for name in names]
+        stems = [os.path.splitext(path)[0] for path in paths]
+        guesses = [base + extension for base in (*paths, *stems) for extension in EXTENSIONS]
+        there = (path for path in (*paths, *guesses) if os.path.exists(path))
+        return os.path.normpath(next(there, paths[0]))

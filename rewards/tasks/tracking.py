@@ -1,0 +1,116 @@
+"""Tracking: where is an object at eight moments of the video? The answer is eight boxes, the first of them given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rewards import boxes, got10k, paper
+from rewards.boxes import Box
+from rewards.measures import Fraction, Metric, Scored, mean_of
+from rewards.spec import Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
+from rewards.targets import BadTarget, box_problem, is_number, read_box_target
+from rewards.templates import Template, format_box, layout
+
+NUM_BOXES = 8
+
+Track = tuple[Box, ...]
+
+
+def _read_truth(target: Mapping[str, Any], choices: Choices) -> Track:
+    annotated = target.get("boxes")
+    if not isinstance(annotated, (list, tuple)) or len(annotated) < 2:
+        raise BadTarget("target.boxes must be a list of boxes, the given first one and at least one more")
+    return tuple([read_box_target(box, "target.boxes") for box in annotated])
+
+
+def _problem(question: Question) -> str | None:
+    target, frames = question.target, question.box_frames
+    annotated = target.get("boxes")
+    if not isinstance(annotated, list) or len(annotated) != NUM_BOXES:
+        return f"target.boxes must be {NUM_BOXES} boxes [x0, y0, x1, y1]"
+    cover = target.get("cover", [1] * NUM_BOXES)
+    if not isinstance(cover, list) or len(cover) != NUM_BOXES or not all(map(is_number, cover)):
+        return f"target.cover must be {NUM_BOXES} shares from 0 to 1"
+    if frames and len(frames) != NUM_BOXES:
+        return f"box_frames must name {NUM_BOXES} frames, found {len(frames)}"
+    return next((problem for problem in map(box_problem, annotated) if problem), None)
+
+
+def _ask(question: Question) -> str:
+    first = format_box(question.target["boxes"][0])
+    return f"Follow {question.question}, which starts at {first}."
+
+
+def _answer(question: Question, options: TaskOptions) -> str:
+    return (
+        f"its box [x0, y0, x1, y1], each number from 0 to 1, at {NUM_BOXES} evenly spaced moments of the video, "
+        f"the first included, as a list of {NUM_BOXES} lists inside <answer> </answer>."
+    )
+
+
+_BOXES = Part[Track, TaskOptions](
+    block="answer",
+    key="boxes",
+    component="iou",
+    read=lambda text, case: boxes.read_boxes(text, len(case.truth)),
+    measure=lambda predicted, case: boxes.tracking_iou(predicted, case.truth),
+    zero="every box after the first is inverted, empty or misses the annotation",
+)
+
+
+def _baseline(items: Items[Track]) -> Constant:
+    answers = [{"answer": str([list(truth[0])] * len(truth))} for truth, _ in items]
+    return Constant("first box repeated", answers)
+
+
+def _paper(text: str, truth: Track, template: Template) -> PaperScore:
+    answer = paper.first_block(text, "answer")
+    predicted = paper.eight_boxes(answer)
+    is_formed = paper.is_box_list(answer) and paper.has_layout(text, layout(["answer"], template))
+    rewards = {
+        "format": float(is_formed),
+        "iou": paper.mean_iou(predicted, truth) if predicted else 0.0,
+    }
+    return PaperScore(rewards, {"boxes": predicted})
+
+
+def _overlap_with_first(sample: Scored) -> float:
+    predicted = sample.predicted("boxes")
+    return paper.mean_iou(predicted, sample.target["boxes"]) if predicted else 0.0
+
+
+def _reaching(threshold: float) -> Callable[[Scored], Fraction]:
+    return lambda sample: (float(_overlap_with_first(sample) >= threshold), 1.0)
+
+
+METRICS = (
+    mean_of("AO", "iou", "mean IoU of the boxes after the given first"),
+    Metric(
+        "AO with first",
+        lambda sample: (_overlap_with_first(sample), 1.0),
+        "mean IoU of all 8 boxes (VideoChat-R1)",
+    ),
+    *(
+        Metric(
+            f"AO with first >= {t}", _reaching(t), f"share of sequences with that AO >= {t} (VideoChat-R1)"
+        )
+        for t in (0.5, 0.7)
+    ),
+    *got10k.METRICS,
+)
+
+SPEC = TaskSpec[Track, TaskOptions](
+    name="tracking",
+    title="Tracking",
+    main="iou",
+    parts=lambda options: (_BOXES,),
+    read_truth=_read_truth,
+    problem=_problem,
+    ask=_ask,
+    answer=_answer,
+    baseline=_baseline,
+    metrics=METRICS,
+    options=TaskOptions,
+    paper=_paper,
+)

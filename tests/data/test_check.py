@@ -1,0 +1,179 @@
+"""What `python -m data.check` counts, which problems it names, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from data.check import main
+from tests.data.readers.samples import SAMPLES
+from tests.videos import cut_short, write_video
+
+app = typer.Typer()
+app.command()(main)
+
+
+def check(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def report(folder: Path, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+    """Exit code, and what is written about the one dataset."""
+    result = check(*arguments, "--json", folder / "report.json")
+    (found,) = json.loads((folder / "report.json").read_text())["datasets"]
+    return result.exit_code, found
+
+
+def line(**fields: Any) -> str:
+    usable = {
+        "id": "a",
+        "task": "temporal_grounding",
+        "video": "a.mp4",
+        "question": "a door opens",
+        "duration": 8,
+        "target": {"interval": [2, 4]},
+    }
+    return json.dumps(usable | fields)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Annotations of three clips of 8 s: one that decodes, one that is cut short and one that is not there."""
+    write_video(tmp_path / "a.mp4", frames=64, fps=8)
+    cut_short(tmp_path / "a.mp4", tmp_path / "cut.mp4")
+    path = tmp_path / "own.jsonl"
+    lines = [
+        line(),
+        line(id="b", target={"interval": [0, 8]}),
+        line(id="cut", video="cut.mp4"),
+        line(id="gone", video="gone.mp4"),
+        line(id="gone too", video="gone.mp4"),
+        line(id="reversed", target={"interval": [4, 2]}),
+        line(id="outside", target={"interval": [9, 10]}),
+        line(id="late", target={"interval": [6, 8.5]}),
+        line(id="a"),
+        line(id="long", duration=20),
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    path.write_bytes(path.read_bytes() + line(id="bad").encode()[:-2] + b'\xff"}\n')
+    return path
+
+
+def test_every_problem_has_its_place(tmp_path: Path, own: Path) -> None:
+    code, found = report(tmp_path, "--annotations", own)
+    assert code == 1
+    assert [message.removeprefix(str(own)) for message in found["problems"]] == [
+        ":6: target interval [4, 2] must satisfy start < end",
+        ":7: target interval [9, 10] lies outside the clip of 8.0 s",
+        f":9: the id 'a' was used at {own}:1",
+        f":11: not UTF-8 text at byte {len(line(id='bad')) - 2}",
+        f":3: {tmp_path / 'cut.mp4'}: cannot be opened as a video: damaged or cut short",
+        f":4: {tmp_path / 'gone.mp4'}: no such file (2 prompts)",
+    ]
+    assert [message.removeprefix(str(own)) for message in found["warnings"]] == [
+        ":7: interval [9, 10] reaches beyond the listed duration of 8 s",
+        ":8: interval [6, 8.5] reaches beyond the listed duration of 8 s",
+    ]
+    assert (found["entries"], found["prompts"], found["videos"], found["clips"]) == (11, 7, 3, 3)
+
+
+def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
+    _, found = report(tmp_path, "--annotations", own, "--no-videos")
+    facts = found["tasks"]["temporal_grounding"]
+    assert (facts["prompts"], facts["videos"]) == (7, 3)
+    assert facts["coverage"] == pytest.approx((4 * 0.25 + 1 + 0.25 + 0.1) / 7)
+    assert facts["constant"] == "25% to 50% of the clip"
+    assert facts["constant_score"] == pytest.approx((4 + 0.25) / 7)
+    assert found["clips"] == 0 and not any("gone.mp4" in problem for problem in found["problems"])
+
+
+def test_a_clip_of_another_length_than_listed_is_warned_of(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=64, fps=8)
+    (tmp_path / "own.jsonl").write_text(line(duration=20) + "\n" + line(id="b", span=[0, 5], duration=5))
+    code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    assert code == 0 and found["problems"] == []
+    place = f"{tmp_path / 'own.jsonl'}:1"
+    assert found["warnings"] == [f"{place}: listed with 20 s, {tmp_path / 'a.mp4'} has 8.00 s"]
+
+
+def test_letters_are_counted(tmp_path: Path) -> None:
+    choice = {"task": "multiple_choice", "options": ["x", "y"]}
+    lines = [line(id=str(n), target={"answer": letter}, **choice) for n, letter in enumerate("ABB")]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl", "--no-videos")
+    facts = found["tasks"]["multiple_choice"]
+    assert (code, facts["labels"], facts["constant"]) == (0, {"A": 1, "B": 2}, "always B")
+    assert facts["constant_score"] == pytest.approx(2 / 3) and facts["coverage"] is None
+
+
+def test_the_table_says_what_the_json_says(own: Path) -> None:
+    result = check("--annotations", own, "--no-videos", "--most", 1)
+    for part in ("own.jsonl (jsonl)", "11 entries, 7 usable, 3 videos", "25% to 50% of the clip", "33.6%"):
+        assert part in result.output
+    assert f"problem: {own}:6: target interval [4, 2] must satisfy start < end" in result.output
+    assert "own.jsonl: 3 more problems; --json has them all" in result.output
+
+
+def test_folders_of_frames_and_further_files(tmp_path: Path) -> None:
+    got = SAMPLES["got10k"](tmp_path)
+    code, found = report(tmp_path, "--format", "got10k", "--annotations", got.annotations)
+    assert (code, found["problems"], found["warnings"], found["clips"]) == (0, [], [], 1)
+    charades = SAMPLES["charades_sta"](tmp_path)
+    durations = (tmp_path / "Charades_v1_test.csv").rename(tmp_path / "elsewhere.csv")
+    arguments = ["--format", "charades_sta", "--annotations", charades.annotations, "--no-videos"]
+    assert check(*arguments).exit_code == 2
+    _, found = report(tmp_path, *arguments, "--option", f"durations={durations}")
+    assert found["prompts"] == 2
+
+
+def test_a_configuration_names_its_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SAMPLES["nextgqa"](tmp_path)
+    (tmp_path / "own.jsonl").write_text(line())
+    (tmp_path / "base.yaml").write_text(
+        "data:\n  eval_source: ${SETS}/own.jsonl\n  datasets: []\nmodel:\n  path: tiny\n"
+    )
+    (tmp_path / "run.yaml").write_text(
+        "extends: base.yaml\ndata:\n  datasets:\n"
+        "  - {name: gqa, format: nextgqa, annotations: $SETS/val.csv, weight: 2}\n"
+    )
+    monkeypatch.setenv("SETS", str(tmp_path))
+    result = check("--config", tmp_path / "run.yaml", "--no-videos", "--json", tmp_path / "report.json")
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "report.json").read_text())["datasets"]
+    assert [(item["name"], item["format"], item["prompts"]) for item in found] == [
+        ("eval_source", "jsonl", 1),
+        ("gqa", "nextgqa", 1),
+    ]
+    monkeypatch.delenv("SETS")
+    result = check("--config", tmp_path / "run.yaml", "--no-videos")
+    assert result.exit_code == 2 and "the environment does not have this variable" in result.output
+
+
+@pytest.mark.parametrize(
+    ("yaml", "reason"),
+    [
+        ("data: {source: synthetic}", "names no dataset"),
+        ("data: [1]", "data must be a section, found list"),
+        ("data: {datasets: [{name: x}]}", "a dataset needs name, format and annotations"),
+        ("data: {datasets: [{name: x, format: xml, annotations: .}]}", "format must be one of"),
+        ("extends: run.yaml", "extends goes in a circle"),
+        ("extends: gone.yaml", "gone.yaml: cannot be read"),
+        ("data: {source: gone.jsonl}", "No such file"),
+        ("a: b: c", "cannot be read"),
+    ],
+)
+def test_configurations_with_nothing_to_check(tmp_path: Path, yaml: str, reason: str) -> None:
+    (tmp_path / "run.yaml").write_text(yaml)
+    result = check("--config", tmp_path / "run.yaml")
+    assert result.exit_code == 2 and reason in result.output
+
+
+def test_one_of_both_ways_to_name_a_dataset(tmp_path: Path) -> None:
+    for arguments in ([], ["--config", "x.yaml", "--annotations", tmp_path]):
+        result = check(*arguments)
+        assert result.exit_code == 2 and "give either --config, or" in result.output

@@ -1,0 +1,42 @@
+"""`docs/datasets.md` is right: its sample lines are usable, its entries name formats that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from data.check_config import read_specs
+from data.readers import READERS
+from data.schema import Task, parse_prompt
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+LINES = [json.loads(line) for line in re.findall(r"^\{.*\}$", TEXT, flags=re.MULTILINE)]
+
+
+def test_every_task_has_a_line() -> None:
+    assert {line["task"] for line in LINES} >= set(Task)
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line["id"])
+def test_a_line_is_usable(line: dict[str, object]) -> None:
+    if line["task"] not in list(Task):
+        pytest.skip(f"{line['task']} is not registered")
+    assert parse_prompt(line, Path()).id == line["id"]
+
+
+def test_every_format_has_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in set(re.findall(r"\$\{(\w+)\}", TEXT)) - {"NAME"}:
+        monkeypatch.setenv(variable, "somewhere")
+    entries = re.findall(r"\{name: .*?\}(?=`|$)", TEXT, flags=re.MULTILINE)
+    (tmp_path / "run.yaml").write_text("data:\n  datasets:\n" + "".join(f"  - {e}\n" for e in entries))
+    specs = read_specs(tmp_path / "run.yaml")
+    assert len(specs) == len(entries)
+    assert {spec.format for spec in specs} == set(READERS)
+
+
+def test_every_field_of_a_line_is_described() -> None:
+    described = set(re.findall(r"^\| `(\w+)` \| ", TEXT, flags=re.MULTILINE))
+    assert described >= {field for line in LINES for field in line}
