@@ -119,7 +119,7 @@ class ResponseScorer(nn.Module):
     ) -> None:
         super().__init__()
         use_shared_prefix(policy)
-        use_attention_by_length(policy)
+        use_attention_by_length(policy.model.visual)
         self.policy = policy
         self._banned = list(banned_token_ids)
         self._vocabulary = int(policy.lm_head.out_features)

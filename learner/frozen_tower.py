@@ -5,6 +5,7 @@ Every rank holds the tower whole (1.3 GB in bfloat16 for Qwen2.5-VL), so that ra
 
 from __future__ import annotations
 
+import copy
 import hashlib
 
 import torch
@@ -15,6 +16,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from data.encoding import EncodedPrompt
 from data.feature_cache import FeatureCache, feature_key
 from data.transport import checksum
+from learner.tower_attention import use_attention_by_length
 
 
 class FrozenTower:
@@ -39,7 +41,10 @@ class FrozenTower:
             with GatheredParameters(list(tower.parameters())):
                 weights = {name: tensor.detach().clone() for name, tensor in tower.state_dict().items()}
                 device = policy.device
-            tower = type(tower)._from_config(tower.config, dtype=next(iter(weights.values())).dtype)
+            config = copy.deepcopy(tower.config)
+            config._attn_implementation = "sdpa"
+            tower = type(tower)._from_config(config, dtype=next(iter(weights.values())).dtype)
+            use_attention_by_length(tower)
             tower.load_state_dict(weights)
             tower.to(device)
         self._tower = tower.eval().requires_grad_(False)

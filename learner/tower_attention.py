@@ -13,15 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, Qwen2_5_VLForConditionalGeneration
+from transformers import AttentionInterface, PreTrainedModel
 
 NAME = "flash_by_length"
 
 
-def use_attention_by_length(model: Qwen2_5_VLForConditionalGeneration) -> None:
-    """Let the vision tower attend to windows of equal length together."""
+def use_attention_by_length(tower: PreTrainedModel) -> None:
+    """Let a vision tower attend to windows of equal length together.
+
+    Not to be called before it is built: transformers would look for a flash kernel of that name.
+    """
     AttentionInterface.register(NAME, _attention)
-    model.model.visual.config._attn_implementation = NAME
+    tower.config._attn_implementation = NAME
 
 
 def _attention(

@@ -55,7 +55,8 @@ class LexicalJudge:
 
     def told(self, description: str, events: Sequence[str]) -> list[bool]:
         """An event is told where one sentence holds at least half of its content words."""
-        sentences = [content_stems(sentence) for sentence in _SENTENCE_ENDS.split(description)]
+        # Each once: a response may repeat itself a hundred thousand times.
+        sentences = {content_stems(sentence) for sentence in set(_SENTENCE_ENDS.split(description))}
         wanted = [content_stems(event) for event in events]
         return [
             any(len(stems & sentence) >= SHARE_TOLD * len(stems) for sentence in sentences)

@@ -34,14 +34,14 @@ def test_it_is_the_towers_own(policy_folder: Path, clips: list[tuple[int, int, i
     grid = torch.tensor(clips)
     pixels = torch.randn(int(grid.prod(1).sum()), 1176, dtype=torch.float64)
     expected = features_and_gradients(model.model.visual, pixels, grid)
-    use_attention_by_length(model)
+    use_attention_by_length(model.model.visual)
     for its, ours in zip(expected, features_and_gradients(model.model.visual, pixels, grid), strict=True):
         torch.testing.assert_close(ours, its, rtol=1e-9, atol=1e-11)
 
 
 def test_windows_of_one_length_are_one_call(policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(policy_folder)
-    use_attention_by_length(model)
+    use_attention_by_length(model.model.visual)
     calls = []
     plain = tower_attention.scaled_dot_product_attention
     monkeypatch.setattr(
