@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import re
 import shutil
@@ -24,6 +24,7 @@ COMMANDS = [
 ]
 # These need no Ray and no engine.
 LIGHT = [command for command in COMMANDS if re.search(r"make_clips|data\.check|--dry-run", command)]
+HELD_OUT = [f"mine_test/{json.loads(line)['id']}" for line in FILES["mine/clips/test.jsonl"].splitlines()]
 GPU_LINE = re.findall(r"`(extends: \S+)`", TEXT)
 
 
@@ -88,14 +89,16 @@ def test_one_line_changes_for_a_gpu(project: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_the_whole_page(project: Path) -> None:
     for command in COMMANDS:
-        if "cluster.evaluate" in command and importlib.util.find_spec("cluster.evaluate") is None:
-            pytest.skip("all but the evaluation was followed: cluster.evaluate is not in this checkout")
-        follow(command, project, timeout_s=3000)
+        output = follow(command, project, timeout_s=3000)
         if "--config mine/run.yaml" in command and "cluster.launch" in command and "--dry" not in command:
             check_the_run(project / "runs" / "mine")
         if "cluster.grade" in command:
             grades = records(project / "runs" / "mine-grades" / "grades.jsonl")
             assert [grade["n"] for grade in grades] == [8] * 10
+    for name in ("mine", "before"):
+        asked = records(project / "runs" / f"{name}-evaluation" / "samples.jsonl")
+        assert sorted(sample["id"] for sample in asked) == sorted(HELD_OUT)
+    assert "mine_test" in output, "the comparison has no row of the dataset"
 
 
 def check_the_run(run: Path) -> None:
