@@ -1,9 +1,10 @@
-"""Percentile bootstrap over held-out clips: how sure a mean is, given which clips happened to be held out."""
+"""Percentile bootstrap over held-out clips: how sure a figure is, given which clips happened to be held out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -20,7 +21,7 @@ Rounded = Annotated[float, BeforeValidator(_round)]
 
 
 class Interval(BaseModel):
-    """A mean with the ends of its 95% interval."""
+    """A mean, or another figure, with the ends of its 95% interval."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,6 +36,19 @@ class Interval(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} ± {self.half_width:.1f}"
+
+
+class Fractions(NamedTuple):
+    """A figure over N samples: the mean over groups of the sum of numerators by the sum of weights.
+
+    Attributes:
+        numerators, weights: float64 `[N]`.
+        groups: int `[N]`, 0 to G - 1.
+    """
+
+    numerators: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray
 
 
 def bootstrap_mean(
@@ -52,8 +66,60 @@ def bootstrap_mean(
     if not len(values):
         raise ValueError("no values to take the mean of")
     data = np.asarray(values, dtype=np.float64)
+    fractions = Fractions(data, np.ones(len(data)), np.zeros(len(data), dtype=np.int64))
+    ((value, *drawn),) = bootstrap_figures([fractions], seed, resamples)
+    return interval(value, drawn, level)
+
+
+def bootstrap_figures(figures: Sequence[Fractions], seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+    """Figures over the same samples, as they are and on resampled samples, the same ones for all figures.
+
+    Differences of rows are therefore paired ones.
+
+    Returns:
+        float64 `[figures, 1 + resamples]`, the figure of the samples themselves first.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    samples = len(figures[0].numerators)
+    if not samples:
+        raise ValueError("no samples to resample")
+    tables = [table for figure in figures for table in (_by_group(figure, True), _by_group(figure, False))]
+    ends = np.cumsum([table.shape[1] for table in tables])
+    columns = np.hstack(tables)
+    drawn = _drawn_counts(samples, seed, resamples)
+    sums = [np.split(counts @ columns, ends[:-1], axis=1) for counts in chain([np.ones((1, samples))], drawn)]
+    parts = [list(map(_mean_over_groups, part[::2], part[1::2])) for part in sums]
+    return np.concatenate(parts, axis=1)
+
+
+def interval(value: float, drawn: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
+    """A figure with the percentile interval of its resampled values."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean=float(value), low=float(low), high=float(high))
+
+
+def _drawn_counts(samples: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
+    """How often each sample was drawn, float64 `[at most CHUNK, N]`."""
     rng = np.random.default_rng(seed)
-    sizes = [min(CHUNK, resamples - done) for done in range(0, resamples, CHUNK)]
-    means = np.concatenate([data[rng.integers(0, len(data), (n, len(data)))].mean(axis=1) for n in sizes])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean=float(data.mean()), low=float(low), high=float(high))
+    for done in range(0, resamples, CHUNK):
+        rows = min(CHUNK, resamples - done)
+        drawn = rng.integers(0, samples, (rows, samples))
+        cells = drawn + samples * np.arange(rows)[:, None]
+        yield np.bincount(cells.ravel(), minlength=rows * samples).reshape(rows, samples).astype(np.float64)
+
+
+def _by_group(figure: Fractions, numerators: bool) -> np.ndarray:
+    """Numerators or weights, each in the column of its group: `[N, G]`."""
+    count = len(figure.groups)
+    table = np.zeros((count, int(figure.groups.max()) + 1))
+    table[np.arange(count), figure.groups] = figure.numerators if numerators else figure.weights
+    return table
+
+
+def _mean_over_groups(numerators: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """From sums `[R, G]` to figures `[R]`; a group that weighs nothing is left out, as in `rewards.metrics`."""
+    weighs = weights > 0
+    means = np.divide(numerators, weights, out=np.zeros_like(numerators), where=weighs)
+    return means.sum(axis=1) / np.maximum(weighs.sum(axis=1), 1)

@@ -51,7 +51,7 @@ def write_eval_samples(run_dir: Path, stage: str, samples: Iterable[EvalSample])
     """
     path = eval_path(run_dir, stage)
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json_line(_to_json(sample)) for sample in samples), encoding="utf-8")
+    temporary.write_text("".join(json_line(sample_to_json(sample)) for sample in samples), encoding="utf-8")
     temporary.replace(path)
     return path
 
@@ -63,10 +63,11 @@ def read_eval_samples(run_dir: Path, stage: str) -> list[EvalSample]:
         FileNotFoundError: this stage was not evaluated.
     """
     lines = eval_path(run_dir, stage).read_text(encoding="utf-8").splitlines()
-    return [_from_json(json.loads(line)) for line in lines]
+    return [sample_from_json(json.loads(line)) for line in lines]
 
 
-def _to_json(sample: EvalSample) -> dict[str, Any]:
+def sample_to_json(sample: EvalSample) -> dict[str, Any]:
+    """The JSON object of a sample."""
     return {
         "prompt": _plain(sample.prompt.to_json()),
         "windows": _plain(sample.prompt.windows),
@@ -77,7 +78,8 @@ def _to_json(sample: EvalSample) -> dict[str, Any]:
     }
 
 
-def _from_json(fields: dict[str, Any]) -> EvalSample:
+def sample_from_json(fields: dict[str, Any]) -> EvalSample:
+    """The sample of a JSON object, which may have further keys."""
     score = Score(**fields["score"]) if fields["score"] else None
     windows = tuple((start, end) for start, end in fields["windows"])
     prompt = replace(parse_prompt(fields["prompt"], Path()), windows=windows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from actors.rollout_fleet import RolloutRequest
@@ -39,11 +39,17 @@ def evaluate(
     """
     progress.stage(f"evaluation ({stage.replace('_', ' ')})", total=len(prompts))
     samples: list[EvalSample] = []
-    for start in range(0, len(prompts), CHUNK):
-        samples += perceive(config, system, [Question(prompt) for prompt in prompts[start : start + CHUNK]])
+    for found in answers(config, system, prompts):
+        samples += found
         progress.advance(len(samples))
     write_eval_samples(config.run_dir, stage, samples)
     return samples
+
+
+def answers(config: RunConfig, system: System, prompts: Sequence[VideoPrompt]) -> Iterator[list[EvalSample]]:
+    """Greedy answers to prompts, a chunk after the other, in order."""
+    for start in range(0, len(prompts), CHUNK):
+        yield perceive(config, system, [Question(prompt) for prompt in prompts[start : start + CHUNK]])
 
 
 def perceive(config: RunConfig, system: System, questions: Sequence[Question]) -> list[EvalSample]:

@@ -8,18 +8,16 @@ it goes on where it ended. Exit codes are those of `cluster.launch`.
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.command_ends import ended_by_a_message
+
 if TYPE_CHECKING:
     from cluster.config import RunConfig
-
-INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -35,16 +33,8 @@ def main(
     ] = None,
 ) -> None:
     """Sample answers to every training prompt and write down how hard each is."""
-    from cluster.errors import UserError
-    from data.failures import ActorFailure
-
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with ended_by_a_message("The same command goes on with the prompts that are left."):
         _grade(grading_config(config, overrides or [], checkpoint))
-    except (UserError, ActorFailure) as error:
-        _leave(str(error), getattr(error, "exit_code", UserError.exit_code))
-    except KeyboardInterrupt:
-        _leave("Interrupted. The same command goes on with the prompts that are left.", INTERRUPTED)
 
 
 def grading_config(path: Path, overrides: Sequence[str], checkpoint: str | None = None) -> RunConfig:
@@ -83,15 +73,6 @@ def _for_grading(config: RunConfig) -> RunConfig:
     return config.model_copy(
         update={name: getattr(config, name).model_copy(update=fields) for name, fields in changed.items()}
     )
-
-
-def _interrupt(signum: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _leave(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

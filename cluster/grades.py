@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -14,16 +13,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.config import RunConfig
-from cluster.config_fields import all_fields, shown
 from cluster.difficulty import difficulty
 from cluster.json_lines import drop_torn_line, json_line
+from cluster.kept_settings import chosen_settings, differences, read_settings
 from cluster.metrics import Number, Text
-from cluster.stored_config import is_free
 from data.schema import VideoPrompt
 from rewards import Score
 
 GRADES_FILE = "grades.jsonl"
-SETTINGS_FILE = "settings.json"
 # A grade depends on everything in these sections but where and how fast things run, and on these fields.
 GRADED_SECTIONS = {"model", "video", "rollout", "reward"}
 GRADED_FIELDS = {"run.seed", "data.template"}
@@ -83,35 +80,16 @@ def read_difficulties(path: str | Path) -> dict[str, float]:
 
 def settings_of(config: RunConfig) -> dict[str, Any]:
     """What a prompt's grade depends on, by dotted key."""
-    values = config.model_dump(mode="json")
-    keys = (key.split(".") for key in all_fields() if key in GRADED_FIELDS or _is_graded(key))
-    return {f"{section}.{name}": values[section][name] for section, name in keys}
-
-
-def write_settings(folder: Path, config: RunConfig) -> None:
-    """Write `settings.json`."""
-    (folder / SETTINGS_FILE).write_text(json.dumps(settings_of(config), indent=2) + "\n", encoding="utf-8")
+    return chosen_settings(config, GRADED_SECTIONS, GRADED_FIELDS)
 
 
 def changes(folder: Path, config: RunConfig) -> list[str]:
     """`rollout.temperature: 1.0 -> 0.7` for every setting that differs from what a folder was graded under."""
-    path = folder / SETTINGS_FILE
-    if not path.exists():
-        return []
-    return list(_changes(json.loads(path.read_text(encoding="utf-8")), settings_of(config)))
+    before = read_settings(folder)
+    return [] if before is None else list(differences(before, settings_of(config)))
 
 
 def differing_settings(config: RunConfig) -> list[str]:
     """The `changes` since the grades that the configuration names; how many responses a group has does not count."""
     found = changes(Path(config.data.grades or "").parent, config)
     return [change for change in found if not change.startswith("rollout.group_size:")]
-
-
-def _is_graded(key: str) -> bool:
-    return key.split(".")[0] in GRADED_SECTIONS and not is_free(key)
-
-
-def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for key in dict.fromkeys([*before, *now]):
-        if before.get(key) != now.get(key):
-            yield f"{key}: {shown(before.get(key))} -> {shown(now.get(key))}"

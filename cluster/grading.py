@@ -16,7 +16,8 @@ from cluster.clip_files import ClipFiles
 from cluster.config import RunConfig
 from cluster.errors import ConfigError
 from cluster.grade_table import grade_table
-from cluster.grades import GRADES_FILE, Grade, append_grades, changes, grade_of, read_grades, write_settings
+from cluster.grades import GRADES_FILE, Grade, append_grades, changes, grade_of, read_grades, settings_of
+from cluster.kept_settings import write_settings
 from cluster.progress import Progress, make_progress
 from cluster.prompts import prepare_training
 from cluster.sampling_system import sampling_system
@@ -74,7 +75,7 @@ def claim(config: RunConfig) -> list[Grade]:
             "Grade with those, or give this grading another run.name."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    write_settings(folder, config)
+    write_settings(folder, settings_of(config))
     path = folder / GRADES_FILE
     return read_grades(path) if path.exists() else []
 

@@ -74,7 +74,7 @@ def prepare_prompts(config: RunConfig, progress: Progress, files: ClipFiles) -> 
         RunFailure: nothing usable is left of a dataset.
     """
     train = prepare_training(config, progress, files)
-    return replace(train, held_out=_held_out(config, _wanted(config.data.tasks), progress, files))
+    return replace(train, held_out=prepare_held_out(config, progress, files))
 
 
 def prepare_training(config: RunConfig, progress: Progress, files: ClipFiles) -> PromptSet:
@@ -98,10 +98,9 @@ def prepare_training(config: RunConfig, progress: Progress, files: ClipFiles) ->
     return PromptSet(train, [], scenes)
 
 
-def _held_out(
-    config: RunConfig, tasks: Mapping[Task, float], progress: Progress, files: ClipFiles
-) -> list[VideoPrompt]:
-    per_task = config.data.eval_prompts_per_task
+def prepare_held_out(config: RunConfig, progress: Progress, files: ClipFiles) -> list[VideoPrompt]:
+    """The held-out prompts alone. Arguments and errors as in `prepare_prompts`."""
+    tasks, per_task = _wanted(config.data.tasks), config.data.eval_prompts_per_task
     if config.data.eval_datasets:
         return _first_of_each(held_out_prompts(config, tasks, progress), per_task)
     if config.data.eval_source != SYNTHETIC:

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +20,12 @@ from cluster.progress_state import spoken
 from cluster.report_charts import Chart, draw_chart
 from cluster.report_clips import RULE, choose_clips, clip_cards
 from cluster.report_curves import health_charts, loss_charts, task_charts
+from cluster.report_page import REPORT_FILE, page_html, write_html
 from cluster.report_results import result_section
 from cluster.results import RESULTS_FILE, read_results
 from cluster.run_facts import RunFacts, read_facts
 from cluster.run_log import COLD_START_FILE, STEPS_FILE
 from cluster.stored_config import CONFIG_FILE
-
-REPORT_FILE = "report.html"
 
 
 def write_report(run_dir: Path) -> Path:
@@ -43,11 +40,7 @@ def write_report(run_dir: Path) -> Path:
     """
     if not run_dir.is_dir():
         raise FileNotFoundError(f"{run_dir}: no such run folder")
-    path = run_dir / REPORT_FILE
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(report_html(run_dir), encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    return write_html(run_dir / REPORT_FILE, report_html(run_dir))
 
 
 def report_html(run_dir: Path) -> str:
@@ -65,20 +58,8 @@ def report_html(run_dir: Path) -> str:
         _clips(before, after or before),
         _footer(facts, run_dir),
     ]
-    return PAGE.format(
-        title=escape(facts.name if facts else run_dir.name),
-        style=_asset("report.css"),
-        script=_asset("report.js"),
-        body="".join(sections),
-    )
+    return page_html(facts.name if facts else run_dir.name, "".join(sections))
 
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} · zoetrope</title><style>{style}</style></head>
-<body><main>{body}</main><script>{script}</script></body></html>
-"""
 
 CURVES_NOTE = (
     "Rewards of the sampled training responses: faint per step, bold as a rolling mean. Dashed, what needs "
@@ -150,10 +131,6 @@ def _footer(facts: RunFacts | None, run_dir: Path) -> str:
 
 def _samples(run_dir: Path, stage: str) -> list[EvalSample]:
     return read_eval_samples(run_dir, stage) if eval_path(run_dir, stage).exists() else []
-
-
-def _asset(name: str) -> str:
-    return files("cluster").joinpath(name).read_text(encoding="utf-8")
 
 
 def main(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:

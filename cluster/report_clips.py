@@ -25,11 +25,19 @@ TAG = re.compile(r"&lt;(think|answer|glue)&gt;(.*?)&lt;/\1&gt;", re.DOTALL)
 
 @dataclass(frozen=True)
 class ShownClip:
-    """A held-out clip with the answers before and after GRPO."""
+    """A held-out clip with the answers before and after GRPO, or with one alone.
+
+    Attributes:
+        before_name: What the answer before is called; None where there is no such answer to be had.
+        asked: The text it was asked by; None where that is not known.
+    """
 
     place: str
     before: EvalSample | None
     after: EvalSample
+    before_name: str | None = "cold start"
+    after_name: str = "after GRPO"
+    asked: str | None = None
 
     @property
     def prompt(self) -> VideoPrompt:
@@ -47,8 +55,8 @@ def choose_clips(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample]) -
         )
         middles = dict.fromkeys((0, len(ranked) // 2, len(ranked) - 1)) if ranked else {}
         shown += [
-            ShownClip(place, before.get(ranked[n].prompt.id), ranked[n])
-            for place, n in zip(PLACES, middles, strict=False)
+            ShownClip(place, before.get(s.prompt.id), s, asked=render_prompt(s.prompt))
+            for place, s in zip(PLACES, (ranked[n] for n in middles), strict=False)
         ]
     return shown
 
@@ -70,14 +78,15 @@ def _task_section(task: str, clips: Sequence[ShownClip], decoder: IsolatedDecode
 def clip_card(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     """One clip: question, frames with boxes or times, both responses."""
     prompt, times = clip.prompt, _times(clip)
-    answers = [_answer("cold start", "cold", clip.before), _answer("after GRPO", "policy", clip.after)]
+    answers = [_answer(clip.before_name, "cold", clip.before)] if clip.before_name else []
+    answers.append(_answer(clip.after_name, "policy", clip.after))
     return (
         f'<article class="clip" id="clip-{escape(prompt.id)}"><header>'
         f'<span class="place">{clip.place}</span><b>{escape(prompt.question)}</b>'
         f"<code>{escape(prompt.id)}</code></header>"
         f'<div class="{"timed" if times else ""}">{_frames(clip, decoder)}{times}</div>{_options(clip)}'
         f'<div class="answers">{"".join(answers)}</div>'
-        f"<details><summary>prompt</summary><pre>{escape(render_prompt(prompt))}</pre></details></article>"
+        f"{_prompt(clip.asked)}</article>"
     )
 
 
@@ -87,6 +96,10 @@ def response_html(text: str) -> str:
         lambda m: f'<span class="{m[1]}"><u>&lt;{m[1]}&gt;</u>{m[2]}<u>&lt;/{m[1]}&gt;</u></span>',
         escape(text),
     )
+
+
+def _prompt(asked: str | None) -> str:
+    return f"<details><summary>prompt</summary><pre>{escape(asked)}</pre></details>" if asked else ""
 
 
 def _total(sample: EvalSample) -> float:
@@ -100,11 +113,11 @@ def _read(sample: EvalSample | None, key: str) -> Any:
 
 def _each(clip: ShownClip, key: str) -> list[tuple[str, str, Any]]:
     """Name, colour and content of the true answer and of both predictions."""
-    return [
+    shown = [
         ("true", "truth", clip.prompt.target.get(key)),
-        ("after GRPO", "policy", _read(clip.after, key)),
-        ("cold start", "cold", _read(clip.before, key)),
+        (clip.after_name, "policy", _read(clip.after, key)),
     ]
+    return [*shown, (clip.before_name, "cold", _read(clip.before, key))] if clip.before_name else shown
 
 
 def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:

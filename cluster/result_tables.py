@@ -67,7 +67,7 @@ def rich_table(results: Results, title: str = "Held-out results") -> Table:
 
 def markdown_table(results: Results) -> str:
     """The same table in Markdown."""
-    return f"{_markdown(COLUMNS, result_rows(results))}\n\n{NOTE}"
+    return f"{markdown_rows(COLUMNS, result_rows(results))}\n\n{NOTE}"
 
 
 def combined_markdown(runs: Mapping[str, Results]) -> str:
@@ -87,7 +87,7 @@ def combined_markdown(runs: Mapping[str, Results]) -> str:
         f"Percent on held-out clips, greedy; mean ± standard deviation over {len(runs)} runs. "
         "A run's own column: after GRPO ± half of the bootstrap 95% interval over clips, and its gain."
     )
-    return f"{_markdown(columns, rows)}\n\n{note}"
+    return f"{markdown_rows(columns, rows)}\n\n{note}"
 
 
 def _combined_rows(task: str, results: Sequence[TaskResult]) -> list[tuple[str, ...]]:
@@ -111,6 +111,7 @@ def _spread(values: Sequence[float], sign: str = "") -> str:
     return f"{fmean(values):{sign}.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:{sign}.1f}"
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, all columns but the first to the right."""
     lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,6 +47,11 @@ class TaskOptions(BaseModel):
     """Options of every task; `reward.options.<task>` in YAML. A task adds its own by a subclass."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    # What shapes a reward and changes neither the question nor what is read of an answer: benchmarks leave it out.
+    shaping: ClassVar[frozenset[str]] = frozenset(
+        {"length_bonus", "length_bonus_min_tokens", "length_bonus_max_tokens", "length_bonus_above"}
+    )
 
     length_bonus: float = Field(
         0.0, ge=0, description="Reward added to a right response of the wanted length; 0 adds none. No unit."

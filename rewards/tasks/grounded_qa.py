@@ -11,7 +11,7 @@ from rewards import next_gqa, paper
 from rewards.constants import best_share_of_clip, most_frequent
 from rewards.intervals import Interval, clip, read_intervals, union_iop, union_iou
 from rewards.letters import read_letter
-from rewards.measures import mean_of
+from rewards.measures import mean_of, share_reaching
 from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
 from rewards.targets import (
     BadTarget,
@@ -128,6 +128,10 @@ SPEC = TaskSpec[GroundedChoice, GroundedOptions](
     metrics=(
         mean_of("accuracy", "accuracy", "share of right letters"),
         mean_of("mIoU", "evidence_iou", "mean IoU of the unions of intervals (VideoChat-R1)"),
+        *(
+            share_reaching(f"R@{t}", "evidence_iou", t, f"share of IoU of the unions >= {t}")
+            for t in (0.3, 0.5, 0.7)
+        ),
         *next_gqa.METRICS,
     ),
     options=GroundedOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -20,6 +20,8 @@ from rewards.templates import Template, layout
 
 class GroundingOptions(TaskOptions):
     """Options of temporal grounding."""
+
+    shaping: ClassVar[frozenset[str]] = TaskOptions.shaping | {"boundary_penalty"}
 
     boundary_penalty: bool = Field(
         False,

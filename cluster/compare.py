@@ -1,0 +1,86 @@
+"""Compares two evaluations prompt by prompt: `python -m cluster.compare A B`, two folders of `cluster.evaluate`.
+
+Evaluations that were not asked or scored alike are refused, with what differs; `--anyway` shows them under that list.
+Exit code: 0 compared, 1 not comparable or not there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cluster.command_ends import ended_by_a_message
+from cluster.comparison import Comparison, Difference, compare, read_evaluation
+from cluster.evaluation_tables import PLAIN_WIDTH, cell, dataset_name, rich_table
+from cluster.result_tables import markdown_rows
+
+NOTE = (
+    "Percent; in brackets the bootstrap 95% interval over prompts, of the difference over pairs of answers to the same "
+    "prompt: one that holds 0 shows no difference."
+)
+
+
+def main(
+    first: Annotated[Path, typer.Argument(help="Folder of an evaluation.")],
+    second: Annotated[Path, typer.Argument(help="Folder of the one to compare with it.")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="Show them although settings differ.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything here.")] = None,
+) -> None:
+    """Print what the second evaluation has above the first."""
+    with ended_by_a_message("Nothing was written."):
+        found = compare(read_evaluation(first), read_evaluation(second), anyway)
+    if json_path:
+        json_path.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if as_markdown:
+        typer.echo(markdown(found))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    notes = [NOTE, *remarks(found)]
+    console.print(rich_table(" and ".join(found.names), columns(found), list(map(row, found.rows)), notes))
+
+
+def columns(found: Comparison) -> tuple[str, ...]:
+    """The heads of the table."""
+    first, second = found.names
+    if first == second:
+        first, second = f"{first} (first)", f"{second} (second)"
+    return "Dataset", "Metric", "Samples", first, second, "Difference", "Constant answer"
+
+
+def row(found: Difference) -> tuple[str, ...]:
+    """One metric."""
+    return (
+        dataset_name(found.dataset, found.task),
+        found.name,
+        f"{found.samples:,}",
+        cell(found.first),
+        cell(found.second),
+        cell(found.gain, "+"),
+        f"{found.constant:.2f}",
+    )
+
+
+def remarks(found: Comparison) -> list[str]:
+    """What must be said with the table, what differs first."""
+    answers = {dataset_name(one.dataset, one.task): one.constant_answer for one in found.rows}
+    return [
+        *(f"NOT EVALUATED ALIKE: {warning}" for warning in found.warnings),
+        *(f"{note}." for note in found.notes),
+        *(f"{name}: the constant answer is {answer}." for name, answer in answers.items()),
+    ]
+
+
+def markdown(found: Comparison) -> str:
+    """The table in Markdown."""
+    listed = "\n".join(f"- {line}" for line in remarks(found))
+    return f"{markdown_rows(columns(found), list(map(row, found.rows)))}\n\n{NOTE}\n\n{listed}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

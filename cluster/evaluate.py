@@ -1,0 +1,103 @@
+"""Evaluates a policy on a benchmark mix: `python -m cluster.evaluate --config X.yaml [--checkpoint P]`.
+
+The benchmarks are the held-out datasets of the configuration, whole. With `--predictions FILE` answers that came from
+anywhere else are scored instead, without a model. Everything goes to `<run.output_dir>/<run.name>-evaluation`. Called
+again, it goes on where it ended; `cluster.compare` compares two. Exit codes are those of `cluster.launch`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.command_ends import ended_by_a_message
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def main(
+    config: Annotated[Path, typer.Option(help="YAML file that names the benchmarks.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="Who answers, in place of model.path: a run's folder, a Hugging Face folder, or a Hub id.",
+            show_default=False,
+        ),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Score these answers instead, JSON Lines of id and response.", show_default=False),
+    ] = None,
+) -> None:
+    """Answer every held-out prompt greedily, or take the answers of a file, and say what they come to."""
+    with ended_by_a_message("The same command goes on with the prompts that are left."):
+        if predictions is not None:
+            _score(predictions_config(config, overrides or []), predictions)
+        else:
+            _evaluate(evaluation_config(config, overrides or [], checkpoint))
+
+
+def evaluation_config(path: Path, overrides: Sequence[str], checkpoint: str | None = None) -> RunConfig:
+    """The configuration of a run as it evaluates.
+
+    Raises:
+        ConfigError: with every mistake in one message.
+    """
+    from cluster.benchmarks import for_evaluation
+    from cluster.config_existence import missing_things
+    from cluster.config_loading import read_config
+
+    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
+    loaded = read_config(path, [*overrides, *policy])
+    config = for_evaluation(loaded.config)
+    loaded.add(missing_things(config))
+    if loaded.problems:
+        raise loaded.error(loaded.problems)
+    return config
+
+
+def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
+    """The same where nothing is decoded or sampled: neither the policy nor the videos need be there.
+
+    Raises:
+        ConfigError: with every mistake in one message.
+    """
+    from cluster.benchmarks import for_evaluation
+    from cluster.config_loading import load_config
+
+    return for_evaluation(load_config(path, overrides))
+
+
+def _evaluate(config: RunConfig) -> None:
+    from cluster.evaluating import evaluate_policy
+
+    print(f"evaluating {config.model.path}: {config.run_dir.absolute()}", flush=True)
+    evaluate_policy(config)
+
+
+def _score(config: RunConfig, path: Path) -> None:
+    from cluster.evaluating_predictions import evaluate_predictions
+
+    print(f"scoring {path}: {config.run_dir.absolute()}", flush=True)
+    evaluate_predictions(config, path)
+
+
+def _policy_of(checkpoint: str) -> str:
+    """A run's folder stands for the policy that it left."""
+    policy = Path(checkpoint) / "policy"
+    return str(policy) if policy.is_dir() else checkpoint
+
+
+if __name__ == "__main__":
+    app()

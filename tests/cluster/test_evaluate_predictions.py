@@ -1,0 +1,250 @@
+"""Predictions from elsewhere through the command: full denominators, everything listed, and no torch, Ray or vLLM."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from cluster.benchmarks import for_evaluation
+from cluster.evaluate import app
+from cluster.evaluation_records import EvaluationResults, read_results
+from data.readers import DatasetSpec, read_dataset
+from data.schema import Task, VideoPrompt
+from tests.cluster.fakes import make_config
+from tests.e2e.launching import records
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "../shared/data"
+SPANS = {"a": (1.0, 3.0), "b": (2.0, 4.0), "c": (0.0, 5.0), "d": (6.0, 9.0)}
+
+
+def write_lines(path: Path, lines: Iterable[Any]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def grounding(name: str) -> dict[str, Any]:
+    fields = {"id": name, "task": "temporal_grounding", "video": f"{name}.mp4", "question": "it falls"}
+    return fields | {"duration": 10, "target": {"interval": list(SPANS[name])}}
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    write_lines(tmp_path / "mine.jsonl", [*map(grounding, SPANS), {"id": "bad"}])
+    path = tmp_path / "x.yaml"
+    path.write_text(
+        f"run: {{name: x, output_dir: {tmp_path}/runs}}\n"
+        f"data: {{eval_datasets: [{{name: mine, format: jsonl, annotations: {tmp_path}/mine.jsonl}}]}}\n"
+    )
+    return path
+
+
+def evaluate(recipe: Path, lines: Iterable[Any], *arguments: str) -> Result:
+    path = write_lines(recipe.with_name("predictions.jsonl"), lines)
+    return CliRunner().invoke(app, ["--config", str(recipe), "--predictions", str(path), *arguments])
+
+
+def results_of(recipe: Path, name: str = "x") -> EvaluationResults:
+    return read_results(recipe.parent / "runs" / f"{name}-evaluation")
+
+
+def figures(results: EvaluationResults, dataset: str) -> dict[str, str]:
+    (table,) = [table for table in results.tasks if table.dataset == dataset]
+    return {figure.name: f"{figure.value.mean:.2f}" for figure in table.figures}
+
+
+def test_every_prompt_counts_and_every_line_is_accounted_for(recipe: Path) -> None:
+    done = evaluate(
+        recipe,
+        [
+            {"id": "a", "response": "<think>-</think><answer>1 to 3</answer>"},
+            {"id": "mine/b", "answer": "2 to 3"},
+            {"id": "c", "response": None},
+            {"id": "zebra", "response": "<answer>1 to 2</answer>"},
+            {"id": "a", "response": "<answer>9 to 10</answer>"},
+            ["no object"],
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    results = results_of(recipe)
+    (table,) = results.tasks
+    assert table.samples == 4
+    assert figures(results, "mine") == {"mIoU": "37.50", "R@0.3": "50.00", "R@0.5": "50.00", "R@0.7": "25.00"}
+    assert {(one.kind, one.reason, one.first) for one in table.failures} == {
+        ("unanswered", "no prediction has this id", "mine/d"),
+        ("unanswered", "its prediction has no response, or one that is not text", "mine/c"),
+    }
+    assert len(results.skipped["mine"]) == 1
+    unknown, unused = results.notes
+    assert unknown == "1 predictions have an id that no prompt has: 'zebra'"
+    assert "predictions.jsonl:5: id 'a' was used on an earlier line" in unused
+    assert "predictions.jsonl:6: expected a JSON object" in unused
+    for part in ("zebra", "no prediction has this id", "37.50", "0% to"):
+        assert part in done.output
+        assert part in (recipe.parent / "runs/x-evaluation/results.md").read_text()
+
+
+def test_a_line_per_sample_says_what_came_of_it(recipe: Path) -> None:
+    evaluate(recipe, [{"id": "a", "answer": "1 to 3"}, {"id": "b", "response": "when it falls"}])
+    lines = {line["id"]: line for line in records(recipe.parent / "runs/x-evaluation/samples.jsonl")}
+    assert list(lines) == [f"mine/{name}" for name in SPANS]
+    right, unread, missing = (lines[f"mine/{name}"] for name in "abc")
+    assert (right["dataset"], right["task"], right["asked"]) == ("mine", "temporal_grounding", None)
+    assert right["response"] == "<answer>1 to 3</answer>"
+    assert right["score"]["prediction"] == {"interval": [1.0, 3.0]}
+    assert right["score"]["rewards"]["iou"] == 1.0
+    assert unread["score"]["rewards"]["iou"] == 0
+    assert "no <answer> block" in unread["reason"]
+    assert (missing["score"], missing["reason"]) == (None, "no prediction has this id")
+
+
+def test_predictions_are_scored_anew_and_do_not_overwrite_others(recipe: Path) -> None:
+    evaluate(recipe, [])
+    assert figures(results_of(recipe), "mine")["mIoU"] == "0.00"
+    assert evaluate(recipe, [{"id": "a", "answer": "1 to 3"}]).exit_code == 0
+    assert figures(results_of(recipe), "mine")["mIoU"] == "25.00"
+    other = write_lines(recipe.with_name("other.jsonl"), [])
+    refused = CliRunner().invoke(app, ["--config", str(recipe), "--predictions", str(other)])
+    assert refused.exit_code == 2
+    assert "answers.predictions" in refused.output
+    assert "another run.name" in refused.output
+    assert figures(results_of(recipe), "mine")["mIoU"] == "25.00"
+
+
+def test_an_id_of_two_datasets_needs_the_name_of_one(recipe: Path) -> None:
+    entry = f"{{name: again, format: jsonl, annotations: {recipe.parent}/mine.jsonl, cap: 2}}"
+    first = f"{{name: mine, format: jsonl, annotations: {recipe.parent}/mine.jsonl, cap: 2}}"
+    lines = [{"id": name, "answer": "1 to 3"} for name in ("a", "b", "c", "d")]
+    lines += [{"id": f"{name}/{of}", "answer": "0 to 10"} for name in ("mine", "again") for of in SPANS]
+    evaluate(recipe, lines, f"data.eval_datasets=[{first}, {entry}]")
+    results = results_of(recipe)
+    assert [table.samples for table in results.tasks] == [2, 2]
+    assert not any(table.failures for table in results.tasks)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.eval_datasets=[]", "no dataset to evaluate on"),
+        (
+            "data.eval_datasets=[{name: m, format: jsonl, annotations: /no/such.jsonl}]",
+            "dataset m cannot be read",
+        ),
+        (
+            "data.eval_datasets=[{name: m, format: jsonl, annotations: '${NO_SUCH_PLACE}/a'}]",
+            "dataset m: the environment variable NO_SUCH_PLACE is not set",
+        ),
+        ("data.eval_datasts=[]", "did you mean"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_told(recipe: Path, override: str, message: str) -> None:
+    done = evaluate(recipe, [], override)
+    assert done.exit_code == 2
+    assert message in done.output
+
+
+def test_a_missing_file_of_predictions_is_told(recipe: Path) -> None:
+    done = CliRunner().invoke(app, ["--config", str(recipe), "--predictions", "/no/such.jsonl"])
+    assert done.exit_code == 2
+    assert "--predictions /no/such.jsonl cannot be read" in done.output
+
+
+def test_a_file_as_source_is_a_dataset_whole(recipe: Path, tmp_path: Path) -> None:
+    config = make_config(
+        tmp_path / "y",
+        data={
+            "eval_source": str(tmp_path / "mine.jsonl"),
+            "eval_prompts_per_task": 1,
+            "tasks": {Task.TRACKING: 1.0},
+        },
+        reward={
+            "options": {Task.TEMPORAL_GROUNDING: {"boundary_penalty": True, "length_bonus": 0.2}},
+            "weights": {Task.TRACKING: {"iou": 2.0}},
+        },
+    )
+    changed = for_evaluation(config)
+    (entry,) = changed.data.eval_datasets
+    assert (entry.name, entry.format, changed.data.eval_source) == ("mine", "jsonl", "synthetic")
+    assert changed.data.tasks.keys() > {"temporal_grounding", "captioning"}
+    assert (changed.reward.options, changed.reward.weights) == ({"temporal_grounding": {}}, {})
+    assert changed.run_dir == tmp_path / "y-evaluation"
+
+
+def test_neither_torch_nor_ray_nor_vllm_is_imported(recipe: Path) -> None:
+    path = write_lines(recipe.with_name("predictions.jsonl"), [{"id": "a", "answer": "1 to 3"}])
+    program = (
+        "import sys; from cluster.evaluate import app\n"
+        f"try: app(['--config', {str(recipe)!r}, '--predictions', {str(path)!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('imported', *sorted({'torch', 'ray', 'vllm', 'transformers', 'deepspeed'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "imported"
+
+
+def whole_clip(prompt: VideoPrompt) -> dict[str, str]:
+    return {"answer": f"0 to {prompt.duration}"}
+
+
+def whole_clip_as_evidence(prompt: VideoPrompt) -> dict[str, str]:
+    return {"answer": "A", "glue": f"[(0, {prompt.duration})]"}
+
+
+def first_box(prompt: VideoPrompt) -> dict[str, str]:
+    return {"answer": str([prompt.first_box] * 8)}
+
+
+PUBLISHED = {
+    "charades": ("activitynet_captions", "charades_sta/test.json", whole_clip),
+    "nextgqa": ("nextgqa_json", "nextgqa/nextgqa_test.json", whole_clip_as_evidence),
+    "got10k": ("got10k_json", "got10k/got_val.json", first_box),
+}
+
+
+@pytest.mark.skipif(not DATA.exists(), reason=f"no annotation files in {DATA}")
+def test_constant_answers_to_the_published_files_have_the_known_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBLISHED", str(DATA.resolve()))
+    entries, lines = [], []
+    for name, (format_, file, answer) in PUBLISHED.items():
+        entries.append(f"{{name: {name}, format: {format_}, annotations: '${{PUBLISHED}}/{file}'}}")
+        prompts, _ = read_dataset(DatasetSpec(name, format_, DATA / file))
+        lines += [{"id": prompt.id, **answer(prompt)} for prompt in prompts]
+    recipe = tmp_path / "x.yaml"
+    recipe.write_text(
+        f"run: {{name: x, output_dir: {tmp_path}/runs}}\ndata: {{eval_datasets: [{', '.join(entries)}]}}\n"
+    )
+    done = evaluate(recipe, lines)
+    assert done.exit_code == 0, done.output
+    results = results_of(recipe)
+    assert [(table.dataset, table.samples) for table in results.tasks] == [
+        ("charades", 3720),
+        ("nextgqa", 5553),
+        ("got10k", 180),
+    ]
+    assert not any(table.failures for table in results.tasks)
+    charades, nextgqa, got10k = (figures(results, name) for name in PUBLISHED)
+    assert charades == {"mIoU": "26.99", "R@0.3": "34.30", "R@0.5": "0.43", "R@0.7": "0.00"}
+    assert {name: nextgqa[name] for name in ("mIoU", "R@0.3", "R@0.5", "R@0.7")} == {
+        "mIoU": "22.65",
+        "R@0.3": "23.59",
+        "R@0.5": "10.21",
+        "R@0.7": "4.79",
+    }
+    assert (got10k["AO with first"], got10k["AO"]) == ("42.35", "34.12")
+    constants = {figure.name: f"{figure.constant:.2f}" for figure in results.tasks[0].figures}
+    assert constants == {"mIoU": "30.55", "R@0.3": "48.79", "R@0.5": "27.69", "R@0.7": "11.85"}
+    assert results.tasks[0].constant_answer == "0% to 45% of the clip"
+    assert results.tasks[0].figures[0].above.high < 0

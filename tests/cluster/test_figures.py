@@ -1,0 +1,102 @@
+"""Figures with intervals: those of the registry, resampled as a slow loop does it, failures by reason."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cluster.bootstrap import Fractions, bootstrap_figures, interval
+from cluster.eval_records import EvalSample
+from cluster.failures import failures
+from cluster.figures import fractions, scored_samples, task_figures
+from data.schema import Task
+from rewards import SPECS, Scorer, score_response
+from rewards.measures import Metric
+from rewards.metrics import aggregate
+from tests.cluster.fakes import make_prompts
+
+RESAMPLES = 200
+
+
+def tracked(count: int, seed: int = 0) -> list[EvalSample]:
+    """Tracks of several classes, covered or not, with answers near and far, unreadable and missing."""
+    rng = random.Random(seed)
+    samples = []
+    for n, prompt in enumerate(make_prompts(count, Task.TRACKING)):
+        boxes = [[x, 0.2, x + 0.3, 0.6] for x in (rng.uniform(0, 0.5) for _ in range(8))]
+        cover = [float(rng.random() < 0.6) for _ in range(8)]
+        asked = replace(prompt, target={"boxes": boxes, "cover": cover, "class": f"class {n % 3}"})
+        moved = [[x0 + rng.uniform(0, 0.2), *rest] for x0, *rest in boxes]
+        text = f"<answer>{moved}</answer>" if n % 4 else "nowhere"
+        score = score_response("tracking", text, asked.target, template="direct") if n % 5 else None
+        samples.append(EvalSample(asked, text, score, problem=None if n % 5 else f"{asked.video}: cut"))
+    return samples
+
+
+@pytest.mark.parametrize("metric", SPECS["tracking"].metrics, ids=lambda metric: metric.name)
+def test_a_figure_and_its_resamples_are_those_of_the_registry(metric: Metric) -> None:
+    scored = scored_samples(tracked(23))
+    (values,) = bootstrap_figures([fractions(metric, scored)], seed=3, resamples=RESAMPLES)
+    rng = np.random.default_rng(3)
+    drawn = [[scored[i] for i in rng.integers(0, 23, 23)] for _ in range(RESAMPLES)]
+    expected = [100 * aggregate(metric, samples) for samples in (scored, *drawn)]
+    assert values == pytest.approx(expected)
+    assert len(set(expected)) > 5
+
+
+def test_figures_are_resampled_together() -> None:
+    rng = np.random.default_rng(0)
+    first = Fractions(rng.random(40), np.ones(40), np.zeros(40, dtype=int))
+    second = first._replace(numerators=first.numerators + 0.25)
+    one, other = bootstrap_figures([first, second], resamples=RESAMPLES)
+    assert other - one == pytest.approx(np.full(RESAMPLES + 1, 0.25))
+    assert interval(one[0], one[1:]).half_width > 0.01
+
+
+def test_what_failed_counts_in_every_denominator() -> None:
+    samples = tracked(20)
+    found = task_figures("got10k", "tracking", samples, "strict", {})
+    by_name = {figure.name: figure for figure in found.figures}
+    ious = [sample.value("iou") for sample in samples]
+    assert by_name["AO"].value.mean == pytest.approx(100 * sum(ious) / 20, abs=1e-3)
+    assert (found.samples, found.failed("unanswered"), found.failed("unreadable")) == (20, 4, 4)
+    assert found.well_formed == 12
+    assert found.constant_answer == "first box repeated"
+    assert by_name["AO"].above.mean == pytest.approx(
+        by_name["AO"].value.mean - by_name["AO"].constant, abs=1e-3
+    )
+
+
+def test_reasons_are_counted_without_what_is_one_samples_own() -> None:
+    prompts = make_prompts(6)
+    problems = [f"{p.video}: ends after {n} frames" for n, p in enumerate(prompts[:3])]
+    problems.append(f"prompt {prompts[3].id}: 900 tokens with its clip, rollout.max_prompt_tokens allows 10")
+    samples = [EvalSample(p, "", None, problem=why) for p, why in zip(prompts, problems, strict=False)]
+    for prompt, text in zip(prompts[4:], ("when?", "<answer>2 to 3</answer>"), strict=True):
+        score = score_response("temporal_grounding", text, prompt.target, duration=4.0, template="direct")
+        samples.append(EvalSample(prompt, text, score))
+    assert [
+        (one.kind, one.reason, one.count, one.first) for one in failures("temporal_grounding", samples, {})
+    ] == [
+        ("unanswered", "ends after N frames", 3, "p0"),
+        ("unanswered", "N tokens with its clip, rollout.max_prompt_tokens allows N", 1, "p3"),
+        ("unreadable", "not exactly one <answer> block; no <answer> block", 1, "p4"),
+    ]
+
+
+def test_an_answer_that_is_read_and_wrong_is_no_failure() -> None:
+    (prompt,) = make_prompts(1)
+    score = score_response("temporal_grounding", "<answer>3 to 4</answer>", prompt.target, duration=4.0)
+    assert score.rewards["iou"] == 0
+    assert failures("temporal_grounding", [EvalSample(prompt, "", score)], {}) == []
+
+
+def test_options_decide_what_must_be_read() -> None:
+    (prompt,) = make_prompts(1)
+    options = {"max_intervals": 3}
+    scorer = Scorer("temporal_grounding", options=options)
+    score = scorer.score("<answer>[(1, 2)]</answer>", prompt.target, duration=4.0)
+    assert failures("temporal_grounding", [EvalSample(prompt, "", score)], options) == []
