@@ -13,6 +13,7 @@ from actors.judge_endpoint import JudgeSettings
 from data.records import Response
 from data.schema import VideoPrompt
 from rewards import TASKS, Mode, Score, Scorer, Template
+from rewards.scoring import measured_options
 
 Item = tuple[VideoPrompt, Response]
 
@@ -45,7 +46,10 @@ class RewardWorker:
         self._custom = {task: load_custom_reward(task, path) for task, path in (custom or {}).items()}
         self._judge = make_judge(judge) if judge else None
         self._notes = QuestionNotes()
-        self._plain = {task: Scorer(task, mode, template, judge=self._judge) for task in TASKS}
+        measured = {task: measured_options(task, (options or {}).get(task, {})) for task in TASKS}
+        self._plain = {
+            task: Scorer(task, mode, template, measured[task], judge=self._judge) for task in TASKS
+        }
         self._noting = {task: Scorer(task, mode, template, judge=self._notes) for task in TASKS}
         self._scorers = {
             task: Scorer(
@@ -66,7 +70,8 @@ class RewardWorker:
 
         Args:
             items: Prompt, and one of its responses.
-            by_rule: Leave options, weights and custom functions out: evaluation measures what the metrics' names say.
+            by_rule: Leave weights, custom functions and options that only shape rewards out: evaluation measures what
+                the metrics' names say.
 
         Raises:
             EndpointError: the judge cannot be used, and nothing is to take its place.

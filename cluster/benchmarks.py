@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cluster.progress import Progress
 from cluster.prompts import prepare_held_out
 from data.readers import DatasetError
 from data.schema import Task, VideoPrompt
-from rewards import SPECS
+from rewards.scoring import measured_options
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ def for_evaluation(config: RunConfig) -> RunConfig:
 
     Options that only shape a reward are left out: figures are taken by everyone's definitions.
     """
+    options = {task: measured_options(task, given) for task, given in config.reward.options.items()}
     changed: dict[str, dict[str, Any]] = {
         "run": {"name": f"{config.run.name}-evaluation"},
         "data": _held_out(config),
-        "reward": {"weights": {}, "custom": {}, "options": _measured(config.reward.options)},
+        "reward": {"weights": {}, "custom": {}, "shuffle_bonus": {}, "options": options},
         "learner": {"cpus_per_worker": 0.0, "gpus_per_worker": 0.0},
     }
     return config.model_copy(
@@ -100,13 +101,6 @@ def _held_out(config: RunConfig) -> dict[str, Any]:
     tasks = dict.fromkeys(Task, 1.0) if entries else data.tasks
     training = {"source": SYNTHETIC, "datasets": (), "grades": None, "difficulty": None}
     return {**training, "eval_source": SYNTHETIC, "eval_datasets": entries, "tasks": tasks}
-
-
-def _measured(options: Mapping[Task, Mapping[str, Any]]) -> dict[Task, dict[str, Any]]:
-    return {
-        task: {name: value for name, value in given.items() if name not in SPECS[task].options.shaping}
-        for task, given in options.items()
-    }
 
 
 def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:

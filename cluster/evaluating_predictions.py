@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actors.judge_endpoint import EndpointError
 from cluster.benchmarks import all_prompts, read_benchmarks
 from cluster.config import RunConfig
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, RunFailure
 from cluster.evaluation_outcome import publish
 from cluster.evaluation_records import SAMPLES_FILE, append_samples
 from cluster.evaluation_settings import claim, settings_of_predictions
@@ -28,7 +29,10 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
             raise ConfigError(f"--predictions {path} cannot be read: {error.strerror}") from error
         settings = settings_of_predictions(config, benchmarks, path)
         claim(config.run_dir, settings)
-        samples = list(score_predictions(config, predictions, all_prompts(benchmarks)))
+        try:
+            samples = score_predictions(config, predictions, all_prompts(benchmarks))
+        except EndpointError as error:
+            raise RunFailure(str(error)) from error
         said = list(notes(predictions))
         for note in said:
             progress.warn(note)

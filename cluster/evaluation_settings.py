@@ -19,12 +19,12 @@ from cluster.kept_settings import chosen_settings, differences, read_settings, w
 from cluster.prompts import prompt_style_of
 from data.prompts import render_prompt
 
-SECTIONS = {"video", "evaluation", "reward"}
-FIELDS = {"model.dtype", "data.template", "rollout.max_prompt_tokens"}
-# What a held-out answer or its figures do not depend on: totals, their weights, and rewards of one's own.
-WITHOUT = {"evaluation.every_steps", "reward.weights", "reward.custom"}
-# What decides how an answer is read and measured, whoever gave it.
+# What decides how an answer is read and measured, whoever gave it, and the section of the judge.
 SCORING = {"data.template", "reward.mode", "reward.options"}
+JUDGE = "judge"
+SECTIONS = {"video", "evaluation", JUDGE}
+FIELDS = {"model.dtype", "rollout.max_prompt_tokens"} | SCORING
+WITHOUT = {"evaluation.every_steps"}
 NOT_KNOWN = "not known"
 ANSWERS, DATASET, PROMPTS = "answers.", "dataset.", "prompts."
 
@@ -45,7 +45,10 @@ def settings_of_policy(config: RunConfig, benchmarks: Sequence[Benchmark]) -> di
 
 def settings_of_predictions(config: RunConfig, benchmarks: Sequence[Benchmark], path: Path) -> dict[str, Any]:
     """The settings of answers from a file: how they were asked for is not known."""
-    asked = {key: value if key in SCORING else NOT_KNOWN for key, value in _asked(config).items()}
+    asked = {
+        key: value if key in SCORING or key.startswith(f"{JUDGE}.") else NOT_KNOWN
+        for key, value in _asked(config).items()
+    }
     prompts = {f"{PROMPTS}{one.name}": NOT_KNOWN for one in benchmarks}
     answers = {
         f"{ANSWERS}predictions": str(path),

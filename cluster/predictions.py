@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.reward_worker import RewardWorker
 from cluster.benchmarks import Benchmark, all_prompts, plain_ids
 from cluster.config import RunConfig
 from cluster.eval_records import EvalSample
+from cluster.judge_access import judge_settings
+from data.records import Response
 from data.schema import AnnotationError, VideoPrompt, annotation_lines, decode_text
-from rewards import Scorer
+from rewards import Score
 from rewards.baselines import written
 
 NO_PREDICTION = "no prediction has this id"
@@ -68,14 +70,19 @@ def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions
 
 def score_predictions(
     config: RunConfig, predictions: Predictions, prompts: Sequence[VideoPrompt]
-) -> Iterator[EvalSample]:
-    """One sample per prompt, in order; a prompt without a prediction has no score and counts 0."""
-    options = {str(task): given for task, given in config.reward.options.items()}
-    scorer = {
-        task: Scorer(task, config.reward.mode, config.data.template, options.get(task))
-        for task in dict.fromkeys(str(prompt.task) for prompt in prompts)
-    }
-    return map(partial(_sample, scorer, predictions), prompts)
+) -> list[EvalSample]:
+    """One sample per prompt, in order, scored as a policy's; a prompt without a prediction has no score and counts 0.
+
+    Raises:
+        EndpointError: the judge of captions cannot be used.
+    """
+    reward = config.reward
+    options = {str(task): given for task, given in reward.options.items()}
+    worker = RewardWorker(reward.mode, config.data.template, options, judge=judge_settings(config))
+    answered = [prompt for prompt in prompts if prompt.id in predictions.responses]
+    items = [(prompt, _response(predictions.responses[prompt.id])) for prompt in answered]
+    scores = dict(zip((prompt.id for prompt in answered), worker.score(items, by_rule=True), strict=True))
+    return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts]
 
 
 def notes(predictions: Predictions, most: int = 5) -> Iterator[str]:
@@ -106,11 +113,11 @@ def _take(fields: Mapping[str, Any], name: str, found: Predictions) -> None:
         found.unusable[name] = "its prediction has no response, or one that is not text"
 
 
-def _sample(scorer: Mapping[str, Scorer], predictions: Predictions, prompt: VideoPrompt) -> EvalSample:
-    response = predictions.responses.get(prompt.id)
-    if response is None:
+def _response(text: str) -> Response:
+    return Response(index=0, token_ids=[], text=text, logprobs=[], finish_reason="stop", weight_versions=[])
+
+
+def _sample(predictions: Predictions, prompt: VideoPrompt, score: Score | None) -> EvalSample:
+    if score is None:
         return EvalSample(prompt, "", None, problem=predictions.unusable.get(prompt.id, NO_PREDICTION))
-    score = scorer[prompt.task].score(
-        response, prompt.target, duration=prompt.duration, options=prompt.options
-    )
-    return EvalSample(prompt, response, score)
+    return EvalSample(prompt, predictions.responses[prompt.id], score)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -16,13 +15,13 @@ from actors.caption_judge import JudgeReport
 from actors.clip_pool import ClipPool
 from actors.engine import EngineSettings
 from actors.fleet import call, collect, stop
-from actors.judge_endpoint import JudgeSettings
 from actors.reward_worker import RewardWorker
 from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest, Submitted
 from actors.video_loader import VideoLoader
 from cluster.clip_files import ClipFiles
 from cluster.clips import UsableClips
 from cluster.config import RunConfig
+from cluster.judge_access import judge_settings
 from cluster.placement import threads
 from cluster.progress import Progress
 from cluster.prompts import contract_of, prompt_style_of
@@ -308,25 +307,6 @@ def judge_metrics(reports: Sequence[JudgeReport]) -> dict[str, float]:
         "judge_unreadable": sum(report.unreadable for report in reports),
         "judge_fallbacks": sum(report.fallbacks for report in reports),
     }
-
-
-def judge_settings(config: RunConfig) -> JudgeSettings | None:
-    """How each reward worker reaches the judge of captions, with its share of the bounds; None for the lexical one."""
-    judge, workers = config.judge, config.reward.num_workers
-    if judge.kind == "lexical":
-        return None
-    return JudgeSettings(
-        base_url=judge.base_url or "",
-        model=judge.model or "",
-        cache=str(config.judge_cache),
-        api_key=os.environ.get(judge.api_key_variable or "", ""),
-        concurrency=judge.concurrency // workers,
-        requests_per_minute=judge.requests_per_minute / workers,
-        events_per_request=judge.events_per_request,
-        max_requests=judge.max_requests,
-        timeout_s=judge.timeout_s,
-        fallback=judge.fallback,
-    )
 
 
 def learner_settings(

@@ -19,7 +19,7 @@ class Scored:
         target: The annotation, as the data has it.
         duration: Length of the clip in seconds, where known.
         options: Answer texts of a choice question, in letter order.
-        score: By the task's default options; None where the sample could not be answered at all.
+        score: Without options that only shape rewards; None where the sample could not be answered at all.
     """
 
     target: Mapping[str, Any]

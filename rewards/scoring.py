@@ -174,6 +174,11 @@ def read_options(task: str, options: Mapping[str, Any]) -> TaskOptions:
         raise ValueError(f"{task}: {'; '.join(details)}") from error
 
 
+def measured_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a task's options that decide what is asked and read; without those that only shape the reward."""
+    return {name: value for name, value in options.items() if name not in SPECS[task].options.shaping}
+
+
 def read_target(task: str, target: object, choices: Choices = None) -> Any:
     """The checked target of a task: what its scoring compares with.
 

@@ -64,6 +64,18 @@ def test_the_template_decides_the_format() -> None:
     assert [score.parsed for score in first] == [False, True, False]
 
 
+def test_evaluation_reads_what_was_asked_for_and_leaves_shaping_out() -> None:
+    prompt = VideoPrompt("p", Task.TEMPORAL_GROUNDING, "c.mp4", "?", {"interval": [0.0, 4.0]}, 8.0)
+    several = Response(0, [], "<think>-</think><answer>[(0, 1), (2, 4)]</answer>", [], "stop", [])
+    worker = RewardWorker(options={"temporal_grounding": {"max_intervals": 2}})
+    (score,) = worker.score([(prompt, several)], by_rule=True)
+    assert score.rewards == {"format": 1.0, "iou": 0.75}
+    one = replace(several, text="<think>-</think><answer>0 to 2</answer>")
+    worker = RewardWorker(options={"temporal_grounding": {"boundary_penalty": True}})
+    assert worker.score([(prompt, one)])[0].rewards["iou"] == pytest.approx(0.375)
+    assert worker.score([(prompt, one)], by_rule=True)[0].rewards["iou"] == 0.5
+
+
 def test_options_and_weights_are_for_training_only() -> None:
     worker = RewardWorker(
         options={"multiple_choice": {"length_bonus": 0.2, "length_bonus_min_tokens": 10}},

@@ -28,7 +28,7 @@ def tracked(count: int, seed: int = 0) -> list[EvalSample]:
     for n, prompt in enumerate(make_prompts(count, Task.TRACKING)):
         boxes = [[x, 0.2, x + 0.3, 0.6] for x in (rng.uniform(0, 0.5) for _ in range(8))]
         cover = [float(rng.random() < 0.6) for _ in range(8)]
-        asked = replace(prompt, target={"boxes": boxes, "cover": cover, "class": f"class {n % 3}"})
+        asked = replace(prompt, target={"boxes": boxes, "cover": cover, "class": f"class {n % 9}"})
         moved = [[x0 + rng.uniform(0, 0.2), *rest] for x0, *rest in boxes]
         text = f"<answer>{moved}</answer>" if n % 4 else "nowhere"
         score = score_response("tracking", text, asked.target, template="direct") if n % 5 else None

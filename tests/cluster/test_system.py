@@ -10,7 +10,8 @@ import ray
 
 from actors.caption_judge import JudgeReport
 from cluster import system
-from cluster.system import RewardPool, judge_metrics, judge_settings, learner_settings
+from cluster.judge_access import judge_settings
+from cluster.system import RewardPool, judge_metrics, learner_settings
 from data.failures import ActorFailure
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt
