@@ -15,7 +15,8 @@ from cluster.clip_files import ClipFiles
 from cluster.config import RunConfig
 from cluster.config_existence import missing_things
 from cluster.errors import RunFailure
-from cluster.grades import Grade, append_grades, write_settings
+from cluster.grades import Grade, append_grades, settings_of
+from cluster.kept_settings import write_settings
 from cluster.prompts import PromptSet, prepare_prompts, prepare_training
 from data.schema import Task, VideoPrompt
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
@@ -107,7 +108,7 @@ def test_held_out_datasets_are_cut_per_task(tmp_path: Path, both: list[dict[str,
 def grade_all(folder: Path, difficulties: dict[str, float], config: RunConfig) -> str:
     grades = [Grade(id=name, task="x", n=4, difficulty=value) for name, value in difficulties.items()]
     append_grades(folder / "grades.jsonl", grades)
-    write_settings(folder, config)
+    write_settings(folder, settings_of(config))
     return str(folder / "grades.jsonl")
 
 
@@ -197,5 +198,5 @@ def test_a_line_that_is_no_grade(tmp_path: Path) -> None:
 
 
 def test_the_settings_file_is_beside_the_grades(tmp_path: Path) -> None:
-    write_settings(tmp_path, make_config(rollout={"temperature": 0.5}))
+    write_settings(tmp_path, settings_of(make_config(rollout={"temperature": 0.5})))
     assert json.loads((tmp_path / "settings.json").read_text())["rollout.temperature"] == 0.5
