@@ -15,7 +15,7 @@ from statistics import fmean
 from rich.console import Console
 from rich.table import Table
 
-from cluster.eval_records import EvalSample, read_eval_samples
+from cluster.records.eval_records import EvalSample, read_eval_samples
 from data.schema import Task
 from rewards import score_response
 

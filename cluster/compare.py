@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cluster.command_ends import ended_by_a_message
-from cluster.comparison import Comparison, Difference, compare, read_evaluation
-from cluster.evaluation_tables import PLAIN_WIDTH, cell, dataset_name, rich_table
-from cluster.result_tables import markdown_rows
+from cluster.command_line import ended_by_a_message
+from cluster.evaluation.comparison import Comparison, Difference, compare, read_evaluation
+from cluster.evaluation.tables import PLAIN_WIDTH, cell, dataset_name, rich_table
+from cluster.records.result_tables import markdown_rows
 
 NOTE = (
     "Percent; in brackets the bootstrap 95% interval over prompts, of the difference over pairs of answers to the same "

@@ -7,27 +7,24 @@ again, it goes on where it ended; `cluster.compare` compares two. Exit codes are
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.command_ends import ended_by_a_message
+from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message, policy_config
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command()
 def main(
-    config: Annotated[Path, typer.Option(help="YAML file that names the benchmarks.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
-    ] = None,
+    config: ConfigFile,
+    overrides: Overrides = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -54,17 +51,9 @@ def evaluation_config(path: Path, overrides: Sequence[str], checkpoint: str | No
     Raises:
         ConfigError: with every mistake in one message.
     """
-    from cluster.benchmarks import for_evaluation
-    from cluster.config_existence import missing_things
-    from cluster.config_loading import read_config
+    from cluster.inputs.benchmarks import for_evaluation
 
-    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
-    loaded = read_config(path, [*overrides, *policy])
-    config = for_evaluation(loaded.config)
-    loaded.add(missing_things(config))
-    if loaded.problems:
-        raise loaded.error(loaded.problems)
-    return config
+    return policy_config(path, overrides, _policy_of(checkpoint) if checkpoint else None, for_evaluation)
 
 
 def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
@@ -73,21 +62,21 @@ def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: with every mistake in one message.
     """
-    from cluster.benchmarks import for_evaluation
-    from cluster.config_loading import load_config
+    from cluster.config.loading import load_config
+    from cluster.inputs.benchmarks import for_evaluation
 
     return for_evaluation(load_config(path, overrides))
 
 
 def _evaluate(config: RunConfig) -> None:
-    from cluster.evaluating import evaluate_policy
+    from cluster.evaluation.by_policy import evaluate_policy
 
     print(f"evaluating {config.model.path}: {config.run_dir.absolute()}", flush=True)
     evaluate_policy(config)
 
 
 def _score(config: RunConfig, path: Path) -> None:
-    from cluster.evaluating_predictions import evaluate_predictions
+    from cluster.evaluation.of_predictions import evaluate_predictions
 
     print(f"scoring {path}: {config.run_dir.absolute()}", flush=True)
     evaluate_predictions(config, path)

@@ -7,27 +7,24 @@ it goes on where it ended. Exit codes are those of `cluster.launch`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.command_ends import ended_by_a_message
+from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message, policy_config
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command()
 def main(
-    config: Annotated[Path, typer.Option(help="YAML file of the run.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
-    ] = None,
+    config: ConfigFile,
+    overrides: Overrides = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Policy that answers, in place of model.path.", show_default=False)
     ] = None,
@@ -43,20 +40,11 @@ def grading_config(path: Path, overrides: Sequence[str], checkpoint: str | None 
     Raises:
         ConfigError: with every mistake in one message.
     """
-    from cluster.config_existence import missing_things
-    from cluster.config_loading import read_config
-
-    policy = [f"model.path={json.dumps(checkpoint)}"] if checkpoint else []
-    loaded = read_config(path, [*overrides, *policy])
-    config = _for_grading(loaded.config)
-    loaded.add(missing_things(config))
-    if loaded.problems:
-        raise loaded.error(loaded.problems)
-    return config
+    return policy_config(path, overrides, checkpoint, _for_grading)
 
 
 def _grade(config: RunConfig) -> None:
-    from cluster.grading import grade_prompts
+    from cluster.grading.grading import grade_prompts
 
     print(f"grading {config.run.name}: {config.run_dir.absolute()}", flush=True)
     grade_prompts(config)

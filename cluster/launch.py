@@ -8,52 +8,38 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message
+
 if TYPE_CHECKING:
     from cluster.config import RunConfig
-    from cluster.config_loading import LoadedConfig
-    from cluster.config_problems import Problem
+    from cluster.config.loading import LoadedConfig
+    from cluster.config.problems import Problem
 
-INTERRUPTED = 130
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app()
 
 
 @app.command()
 def main(
-    config: Annotated[Path, typer.Option(help="YAML file of the run.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
-    ] = None,
+    config: ConfigFile,
+    overrides: Overrides = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, the placement and the memory plan.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
     """Train a video language model by reinforcement learning, as one YAML file says."""
-    from cluster.errors import ConfigError, UserError
-    from data.failures import ActorFailure
-
-    again = resume_command(config, overrides or [])
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    again = f"Resume with: {resume_command(config, overrides or [])}"
+    with ended_by_a_message(again, again):
         if dry_run:
             show_plan(config, overrides or [])
         else:
             launch(config, overrides or [], resume)
-    except ConfigError as error:
-        _leave(str(error), error.exit_code)
-    except (UserError, ActorFailure) as error:
-        _leave(f"{error}\nResume with: {again}", getattr(error, "exit_code", UserError.exit_code))
-    except KeyboardInterrupt:
-        _leave(f"Interrupted. Resume with: {again}", INTERRUPTED)
 
 
 def show_plan(path: Path, overrides: Sequence[str]) -> None:
@@ -62,8 +48,8 @@ def show_plan(path: Path, overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: the configuration is wrong in itself; what it names need not exist.
     """
-    from cluster.config_loading import read_config
-    from cluster.dry_run import print_plan
+    from cluster.config.loading import read_config
+    from cluster.planning.dry_run import print_plan
 
     loaded = read_config(path, overrides)
     if loaded.problems:
@@ -78,8 +64,8 @@ def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:
         ConfigError: with every mistake in one message, before anything is started.
         RunFailure: the run could not go on.
     """
-    from cluster.config_existence import missing_things
-    from cluster.config_loading import read_config
+    from cluster.config.loading import read_config
+    from cluster.planning.existence import missing_things
 
     loaded = read_config(path, overrides)
     _say(f"{path}: checking what it names")
@@ -96,8 +82,8 @@ def resume_command(config: Path, overrides: Sequence[str]) -> str:
 
 
 def _run(loaded: LoadedConfig, resume: bool) -> None:
-    from cluster.ray_session import ClusterTooSmall
-    from cluster.run import run
+    from cluster.runtime.ray_session import ClusterTooSmall
+    from cluster.training.run import run
 
     try:
         run(loaded.config, resume=resume)
@@ -114,7 +100,7 @@ def _announce(config: RunConfig) -> None:
 
 def _short_here(config: RunConfig) -> list[Problem]:
     """What this machine lacks, if Ray is to be started on it; a cluster is looked at when it is joined."""
-    from cluster.placement import placement, shortages
+    from cluster.planning.placement import placement, shortages
 
     if config.ray.address or os.environ.get("RAY_ADDRESS"):
         return []
@@ -130,17 +116,8 @@ def _gpus_here() -> int:
     return torch.cuda.device_count()
 
 
-def _interrupt(signum: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def _leave(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

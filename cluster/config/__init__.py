@@ -2,7 +2,7 @@
 
 Sections are one level deep (`section.field`), but for lists of entries (`data.datasets[0].weight`); they are frozen
 and refuse unknown keys. Mistakes between fields are
-found in `cluster.config_checks`; reading files and overrides is `cluster.config_loading`.
+found in `cluster.config.checks`; reading files and overrides is `cluster.config.loading`.
 """
 
 from __future__ import annotations

@@ -10,31 +10,20 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, broken, same_length, sentence, take
-from data.readers.files import DamagedFile, read_object
+from data.readers.entries import Entry, Fields, same_length, sentence, take
+from data.readers.files import object_entries
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
-from data.schema import AnnotationError
 
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
     """One entry per sentence; ids are `VIDEO/n`. Raises `OSError` if the file cannot be read."""
-    try:
-        content, repeated = read_object(spec.annotations)
-    except DamagedFile as damage:
-        yield damage.entry
-        return
-    yield from repeated
-    videos = Videos(spec.videos_folder)
-    for video, about in content.items():
-        place = f"{spec.annotations}[{video}]"
-        try:
-            count = _count(about)
-        except AnnotationError as error:
-            yield broken(place, str(error))
-            continue
-        for number in range(count):
-            yield Entry(f"{place}[{number}]", partial(_fields, video, about, number, videos))
+    yield from object_entries(spec.annotations, partial(_sentences, Videos(spec.videos_folder)))
+
+
+def _sentences(videos: Videos, place: str, video: str, about: Any) -> Iterator[Entry]:
+    for number in range(_count(about)):
+        yield Entry(f"{place}[{number}]", partial(_fields, video, about, number, videos))
 
 
 def _count(about: Any) -> int:

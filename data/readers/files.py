@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,30 @@ def list_entries(path: Path, fields: Callable[[Any, int], Fields]) -> Iterator[E
         return
     for number, item in enumerate(value):
         yield Entry(f"{path}[{number}]", partial(fields, item, number))
+
+
+def object_entries(path: Path, entries_of: Callable[[str, str, Any], Iterable[Entry]]) -> Iterator[Entry]:
+    """The entries that each member of a JSON object makes.
+
+    Args:
+        entries_of: Makes them from the member's place, key and value. What it raises as `AnnotationError` becomes a
+            broken entry in place of those it had still to make.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        content, repeated = read_object(path)
+    except DamagedFile as damage:
+        yield damage.entry
+        return
+    yield from repeated
+    for key, value in content.items():
+        place = f"{path}[{key}]"
+        try:
+            yield from entries_of(place, key, value)
+        except AnnotationError as error:
+            yield broken(place, str(error))
 
 
 def read_object(path: Path) -> tuple[dict[str, Any], list[Entry]]:

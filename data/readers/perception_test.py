@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, broken, same_length, take, take_number
-from data.readers.files import DamagedFile, read_object
+from data.readers.entries import Entry, Fields, same_length, take, take_number
+from data.readers.files import object_entries
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
 from data.schema import LETTERS, NUM_BOXES, AnnotationError
@@ -30,24 +30,15 @@ KINDS = {
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
     """One entry per prompt; ids are `video/kind/id`. Raises `OSError` if the file cannot be read."""
     task = spec.choice("task", tuple(KINDS))
-    try:
-        content, repeated = read_object(spec.annotations)
-    except DamagedFile as damage:
-        yield damage.entry
-        return
-    yield from repeated
-    videos = Videos(spec.videos_folder)
-    for video, about in content.items():
-        place = f"{spec.annotations}[{video}]"
-        try:
-            common = {"video": videos.find(video), "duration": _duration(about)}
-        except AnnotationError as error:
-            yield broken(place, str(error))
+    yield from object_entries(spec.annotations, partial(_prompts, Videos(spec.videos_folder), task))
+
+
+def _prompts(videos: Videos, task: str | None, place: str, video: str, about: Any) -> Iterator[Entry]:
+    common = {"video": videos.find(video), "duration": _duration(about)}
+    for kind, number, make in _parts(about):
+        if task and kind != KINDS[task]:
             continue
-        for kind, number, make in _parts(about):
-            if task and kind != KINDS[task]:
-                continue
-            yield Entry(f"{place}.{kind}[{number}]", partial(_fields, f"{video}/{kind}", common, make))
+        yield Entry(f"{place}.{kind}[{number}]", partial(_fields, f"{video}/{kind}", common, make))
 
 
 def _parts(about: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:

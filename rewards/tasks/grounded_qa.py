@@ -10,7 +10,6 @@ from pydantic import Field
 from rewards import next_gqa, paper
 from rewards.constants import best_share_of_clip, most_frequent
 from rewards.intervals import Interval, clip, read_intervals, union_iop, union_iou
-from rewards.letters import read_letter
 from rewards.measures import mean_of, share_reaching
 from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
 from rewards.targets import (
@@ -21,7 +20,7 @@ from rewards.targets import (
     read_interval_target,
     read_letter_target,
 )
-from rewards.tasks.multiple_choice import ask_with_options, paper_choice
+from rewards.tasks.multiple_choice import LETTER, ask_with_options, paper_choice
 from rewards.templates import Template
 
 
@@ -69,14 +68,6 @@ def _clipped(evidence: Sequence[Interval], case: _Case) -> list[Interval]:
     return [clip(interval, case.duration) for interval in evidence]
 
 
-_LETTER = Part[GroundedChoice, GroundedOptions](
-    block="answer",
-    key="answer",
-    component="accuracy",
-    read=lambda text, case: read_letter(text, case.truth.num_options),
-    measure=lambda letter, case: float(letter == case.truth.letter),
-    zero="another option is right",
-)
 _EVIDENCE = Part[GroundedChoice, GroundedOptions](
     block="glue",
     key="intervals",
@@ -116,7 +107,7 @@ SPEC = TaskSpec[GroundedChoice, GroundedOptions](
     name="grounded_qa",
     title="Grounded QA",
     main="accuracy",
-    parts=lambda options: (_LETTER, _EVIDENCE, _PRECISION) if options.iop else (_LETTER, _EVIDENCE),
+    parts=lambda options: (LETTER, _EVIDENCE, _PRECISION) if options.iop else (LETTER, _EVIDENCE),
     read_truth=_read_truth,
     problem=_problem,
     ask=ask_with_options,

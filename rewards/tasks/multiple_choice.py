@@ -39,7 +39,8 @@ def paper_choice(text: str, letter: str, template: Template) -> PaperScore:
     return PaperScore({"format": float(is_formed), "accuracy": float(found == letter)}, {"answer": found})
 
 
-_LETTER = Part[Choice, TaskOptions](
+# Of every task whose truth has a `letter` and `num_options`.
+LETTER = Part[Any, Any](
     block="answer",
     key="answer",
     component="accuracy",
@@ -58,7 +59,7 @@ SPEC = TaskSpec[Choice, TaskOptions](
     name="multiple_choice",
     title="Multiple choice",
     main="accuracy",
-    parts=lambda options: (_LETTER,),
+    parts=lambda options: (LETTER,),
     read_truth=_read_truth,
     problem=lambda question: letter_problem(question.target.get("answer"), len(question.options)),
     ask=ask_with_options,

@@ -8,11 +8,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from cluster.eval_records import EvalSample, write_eval_samples
-from cluster.metrics import PerStage, Stage, StepRecord, TaskRewards
-from cluster.results import compute_results, write_results
-from cluster.run_facts import RunFacts, write_facts
-from cluster.run_log import RunLog
+from cluster.records.eval_records import EvalSample, write_eval_samples
+from cluster.records.metrics import PerStage, Stage, StepRecord, TaskRewards
+from cluster.records.results import compute_results, write_results
+from cluster.records.run_facts import RunFacts, write_facts
+from cluster.records.run_log import RunLog
 from data.schema import NUM_BOXES, Task, VideoPrompt
 from data.synthetic import TASKS
 from rewards import score_response

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import ray
 
-from cluster import actor_watch
-from cluster.actor_watch import ActorWatch
+from cluster.runtime import actor_watch
+from cluster.runtime.actor_watch import ActorWatch
 from data.failures import ActorFailure
 
 pytestmark = pytest.mark.e2e

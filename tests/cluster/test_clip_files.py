@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.clip_files import CLIPS_PER_CALL, ClipFiles
 from cluster.errors import RunFailure
+from cluster.inputs.clip_files import CLIPS_PER_CALL, ClipFiles
 from data.sampling import SamplingContract
 from data.schema import Task
 from data.synthetic import Scene, make_scene
@@ -67,7 +67,7 @@ def test_a_clip_that_cannot_be_rendered_ends_the_run_with_the_reason(tmp_path: P
 def test_a_renderer_that_never_answers_is_given_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.clip_files.RENDER_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("cluster.inputs.clip_files.RENDER_TIMEOUT_S", 0.0)
     waits = Waits()
     with ClipFiles(waits) as files:
         files.render(work(tmp_path))

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cluster.clip_files import ClipFiles
-from cluster.clips import MOST_NAMED, UsableClips, take_usable
 from cluster.errors import RunFailure
-from cluster.prompt_mix import Draw, PromptStream
+from cluster.inputs.clip_files import ClipFiles
+from cluster.inputs.clips import MOST_NAMED, UsableClips, take_usable
+from cluster.inputs.prompt_mix import Draw, PromptStream
 from data.schema import VideoPrompt
 from tests.cluster.fakes import FakeClips, FakeEncoder, make_prompts
 

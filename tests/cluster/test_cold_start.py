@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from cluster import cold_start as stage
-from cluster.cold_start import DemonstrationBatches, cold_start, least_parsed, probe_prompts
 from cluster.config import RunConfig
-from cluster.eval_records import EvalSample
-from cluster.evaluation import Question
-from cluster.json_lines import read_records
-from cluster.metrics import StepRecord
-from cluster.prompt_mix import PromptStream
-from cluster.prompts import PromptSet
-from cluster.run_log import RunLog
+from cluster.evaluation.greedy import Question
+from cluster.inputs.prompt_mix import PromptStream
+from cluster.inputs.prompts import PromptSet
+from cluster.records.eval_records import EvalSample
+from cluster.records.json_lines import read_records
+from cluster.records.metrics import StepRecord
+from cluster.records.run_log import RunLog
+from cluster.training import cold_start as stage
+from cluster.training.cold_start import DemonstrationBatches, cold_start, least_parsed, probe_prompts
 from data.schema import Task
 from rewards import Score
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from cluster.config import RunConfig
-from cluster.config_checks import contradictions
-from cluster.config_fields import every_field, nearest, sections
+from cluster.config.checks import contradictions
+from cluster.config.fields import every_field, nearest, sections
 from data.sampling import SamplingContract
 
 # Words of which each numeric field's description must have one: its unit.

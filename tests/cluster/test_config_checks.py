@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.config_checks import contradictions, most_video_tokens
+from cluster.config.checks import contradictions, most_video_tokens
 from data.sampling import SamplingContract
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cluster.config_docs import PAGE, page
-from cluster.config_fields import every_field
+from cluster.config.documentation import PAGE, page
+from cluster.config.fields import every_field
 
 
 def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m cluster.config_docs`"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m cluster.config.documentation`"
 
 
 def test_the_page_has_every_key() -> None:

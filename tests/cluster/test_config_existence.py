@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.config_existence import missing_things
+from cluster.planning.existence import missing_things
 from data.schema import Task, VideoPrompt, write_annotations
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config_loading import load_config, to_yaml
+from cluster.config.loading import load_config, to_yaml
 from cluster.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cluster.config_yaml import read_value
+from cluster.config.yaml_lines import read_value
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.curriculum import AdmissionGate, Curriculum, DifficultySampler, chance, make_curriculum
-from cluster.difficulty import difficulty
-from cluster.grades import Grade, append_grades
-from cluster.groups import Group
-from cluster.prompt_mix import Pool, PromptMix
+from cluster.inputs.difficulty import difficulty
+from cluster.inputs.grades import Grade, append_grades
+from cluster.inputs.prompt_mix import Pool, PromptMix
+from cluster.training.curriculum import AdmissionGate, Curriculum, DifficultySampler, chance, make_curriculum
+from cluster.training.groups import Group
 from data.records import Rollout
 from data.schema import Task, VideoPrompt
 from rewards import Score

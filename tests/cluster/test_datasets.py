@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from cluster.clip_files import ClipFiles
 from cluster.config import RunConfig
-from cluster.config_existence import missing_things
 from cluster.errors import RunFailure
-from cluster.grades import Grade, append_grades, settings_of
-from cluster.kept_settings import write_settings
-from cluster.prompts import PromptSet, prepare_prompts, prepare_training
+from cluster.inputs.clip_files import ClipFiles
+from cluster.inputs.grades import Grade, append_grades, settings_of
+from cluster.inputs.prompts import PromptSet, prepare_prompts, prepare_training
+from cluster.planning.existence import missing_things
+from cluster.records.kept_settings import write_settings
 from data.schema import Task, VideoPrompt
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
 

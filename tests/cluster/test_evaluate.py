@@ -13,16 +13,17 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.rollout_fleet import RolloutRequest, Submitted
-from cluster import evaluating, evaluation
-from cluster.benchmarks import for_evaluation
 from cluster.compare import main as compare_command
-from cluster.comparison import NotComparable, compare, read_evaluation
 from cluster.config import RunConfig
-from cluster.config_fields import all_fields, sections
+from cluster.config.fields import all_fields, sections
 from cluster.errors import ConfigError, UserError
 from cluster.evaluate import app
-from cluster.evaluation_records import read_results, read_samples
-from cluster.evaluation_settings import FIELDS, SCORING, SECTIONS, WITHOUT
+from cluster.evaluation import by_policy as evaluating
+from cluster.evaluation import greedy as evaluation
+from cluster.evaluation.comparison import NotComparable, compare, read_evaluation
+from cluster.evaluation.records import read_results, read_samples
+from cluster.evaluation.settings import FIELDS, SCORING, SECTIONS, WITHOUT
+from cluster.inputs.benchmarks import for_evaluation
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt, write_annotations
 from rewards import Score, score_response

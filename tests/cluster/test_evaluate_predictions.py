@@ -13,9 +13,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cluster.benchmarks import for_evaluation
 from cluster.evaluate import app
-from cluster.evaluation_records import EvaluationResults, read_results
+from cluster.evaluation.records import EvaluationResults, read_results
+from cluster.inputs.benchmarks import for_evaluation
 from data.readers import DatasetSpec, read_dataset
 from data.schema import Task, VideoPrompt
 from tests.cluster.fakes import make_config

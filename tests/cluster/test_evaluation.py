@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from actors.rollout_fleet import RolloutRequest
-from cluster import evaluation
-from cluster.eval_records import EvalSample, read_eval_samples
-from cluster.evaluation import Question, ask, evaluate, perceive
+from cluster.evaluation import greedy as evaluation
+from cluster.evaluation.greedy import Question, ask, evaluate, perceive
+from cluster.records.eval_records import EvalSample, read_eval_samples
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt
 from rewards import Score, score_response

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.curriculum import AdmissionGate
-from cluster.experience import SEED_STRIDE, GroupProducer
-from cluster.prompt_mix import Pool, PromptMix, PromptStream
+from cluster.inputs.prompt_mix import Pool, PromptMix, PromptStream
+from cluster.training.curriculum import AdmissionGate
+from cluster.training.experience import SEED_STRIDE, GroupProducer
 from data.schema import Task
 from tests.cluster.fakes import FakeSystem, make_config, make_prompts, own_score
 

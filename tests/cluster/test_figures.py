@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cluster.bootstrap import Fractions, bootstrap_figures, interval
-from cluster.eval_records import EvalSample
-from cluster.failures import failures
-from cluster.figures import fractions, scored_samples, task_figures
+from cluster.evaluation.figures import fractions, scored_samples, task_figures
+from cluster.records.bootstrap import Fractions, bootstrap_figures, interval
+from cluster.records.eval_records import EvalSample
+from cluster.records.failures import failures
 from data.schema import Task
 from rewards import SPECS, Scorer, score_response
 from rewards.measures import Metric

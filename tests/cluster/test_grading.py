@@ -11,13 +11,14 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from cluster import grading
 from cluster.config import RunConfig
-from cluster.config_fields import all_fields, sections
+from cluster.config.fields import all_fields, sections
 from cluster.errors import ConfigError
 from cluster.grade import app, grading_config
-from cluster.grade_table import EDGES, grade_table, histogram
-from cluster.grades import (
+from cluster.grading import grading
+from cluster.grading.grading import claim, grade, ungraded
+from cluster.grading.table import EDGES, grade_table, histogram
+from cluster.inputs.grades import (
     GRADED_FIELDS,
     GRADED_SECTIONS,
     Grade,
@@ -26,7 +27,6 @@ from cluster.grades import (
     read_grades,
     settings_of,
 )
-from cluster.grading import claim, grade, ungraded
 from data.schema import Task
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts, own_score
 

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.config import RunConfig
-from cluster.config_problems import Problem
+from cluster.config.problems import Problem
 from cluster.errors import RunFailure
 from cluster.launch import app, resume_command
-from cluster.ray_session import ClusterTooSmall
+from cluster.runtime.ray_session import ClusterTooSmall
 from data.failures import ActorFailure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,9 +49,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[RunConfig, bool]]:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, run: Callable[[RunConfig, bool], None]) -> None:
-    module = ModuleType("cluster.run")
+    module = ModuleType("cluster.training.run")
     module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "cluster.run", module)
+    monkeypatch.setitem(sys.modules, "cluster.training.run", module)
 
 
 def failing(error: BaseException) -> Callable[[RunConfig, bool], None]:
@@ -239,9 +239,9 @@ def test_an_interrupt_says_how_to_resume(launch: Launch, monkeypatch: pytest.Mon
 def test_signals_end_the_process_with_130(name: str) -> None:
     done = python(
         "import os, signal, sys, types\n"
-        "module = types.ModuleType('cluster.run')\n"
+        "module = types.ModuleType('cluster.training.run')\n"
         f"module.run = lambda config, resume: os.kill(os.getpid(), signal.{name}) or signal.pause()\n"
-        "sys.modules['cluster.run'] = module\n"
+        "sys.modules['cluster.training.run'] = module\n"
         "from cluster.launch import app\n"
         f"app(['--config', {str(LOCAL)!r}])"
     )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.memory_plan import GIB, ProcessMemory, kv_bytes_per_token, memory_plan
-from cluster.model_geometry import ModelGeometry, find_geometry
+from cluster.planning.memory_plan import GIB, ProcessMemory, kv_bytes_per_token, memory_plan
+from cluster.planning.model_geometry import ModelGeometry, find_geometry
 
 PATH = "Qwen/Qwen2.5-VL-7B-Instruct"
 GEOMETRY = find_geometry(PATH) or pytest.fail("7B is built in")

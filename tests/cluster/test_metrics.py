@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cluster.json_lines import JsonLines, keep_through, read_records
-from cluster.metrics import (
+from cluster.records.json_lines import JsonLines, keep_through, read_records
+from cluster.records.metrics import (
     PerStage,
     SampleRecord,
     Stage,

@@ -10,7 +10,7 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from cluster.config import TINY
-from cluster.model_geometry import find_geometry, geometry
+from cluster.planning.model_geometry import find_geometry, geometry
 from learner.tiny_policy import build_tiny_policy
 
 # Counts of the published checkpoints' weights.

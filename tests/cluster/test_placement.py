@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.config_loading import load_config
-from cluster.config_problems import Problem
-from cluster.placement import placement, shortages
+from cluster.config.loading import load_config
+from cluster.config.problems import Problem
+from cluster.planning.placement import placement, shortages
 
 EIGHT_GPUS = {
     "rollout": {"num_workers": 4, "gpus_per_worker": 1.0, "cpus_per_worker": 4.0},

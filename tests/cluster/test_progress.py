@@ -8,10 +8,10 @@ import time
 import pytest
 from rich.console import Console
 
-from cluster.metrics import PerStage, Stage, StepRecord, TaskRewards
-from cluster.progress import LiveProgress, PlainProgress, make_progress
-from cluster.progress_state import ProgressState, smoothed, spoken
-from cluster.progress_view import draw
+from cluster.progress.display import LiveProgress, PlainProgress, make_progress
+from cluster.progress.state import ProgressState, smoothed, spoken
+from cluster.progress.view import draw
+from cluster.records.metrics import PerStage, Stage, StepRecord, TaskRewards
 
 
 class Clock:

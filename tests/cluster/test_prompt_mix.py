@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.prompt_mix import Draw, Pool, PromptMix, PromptStream, Schedule
+from cluster.inputs.prompt_mix import Draw, Pool, PromptMix, PromptStream, Schedule
 from data.schema import Task
 from tests.cluster.fakes import make_prompts
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.clip_files import ClipFiles
 from cluster.errors import RunFailure
-from cluster.prompts import contract_of, prepare_prompts
+from cluster.inputs.clip_files import ClipFiles
+from cluster.inputs.prompts import contract_of, prepare_prompts
 from data.schema import Task, VideoPrompt
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
 

@@ -14,7 +14,7 @@ import ray
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
-from cluster.ray_session import (
+from cluster.runtime.ray_session import (
     AUTHENTICATION,
     ClusterTooSmall,
     address_of,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.config import RunConfig
-from cluster.config_loading import load_config
+from cluster.config.loading import load_config
 from data.readers import DatasetSpec, read
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cluster.eval_records import EvalSample, read_eval_samples, write_eval_samples
-from cluster.report import report_html, write_report
-from cluster.report_axes import round_ticks, spread_out
-from cluster.report_charts import Chart, Level, Series, draw_chart, fit_axes, rolling_mean
-from cluster.report_clips import choose_clips, response_html
-from cluster.report_frames import BoxTrack, Spans, frame_strip, timeline
-from cluster.results import read_results
+from cluster.records.eval_records import EvalSample, read_eval_samples, write_eval_samples
+from cluster.records.results import read_results
+from cluster.report.axes import round_ticks, spread_out
+from cluster.report.charts import Chart, Level, Series, draw_chart, fit_axes, rolling_mean
+from cluster.report.clips import choose_clips, response_html
+from cluster.report.frames import BoxTrack, Spans, frame_strip, timeline
+from cluster.report.run_page import report_html, write_report
 from data.synthetic import TASKS
 from tests.cluster.run_fixture import make_run
 

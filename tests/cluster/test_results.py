@@ -13,11 +13,11 @@ from statistics import fmean
 import pytest
 from rich.console import Console
 
-from cluster.bootstrap import bootstrap_mean
-from cluster.eval_records import EvalSample, read_eval_samples, write_eval_samples
-from cluster.result_records import METRICS, Results
-from cluster.result_tables import combined_markdown, markdown_table, rich_table
-from cluster.results import compute_results, read_results, write_results
+from cluster.records.bootstrap import bootstrap_mean
+from cluster.records.eval_records import EvalSample, read_eval_samples, write_eval_samples
+from cluster.records.result_records import METRICS, Results
+from cluster.records.result_tables import combined_markdown, markdown_table, rich_table
+from cluster.records.results import compute_results, read_results, write_results
 from data.schema import Task
 from data.synthetic import TASKS
 from tests.cluster.run_fixture import CLIPS_PER_TASK, answer, evaluated, make_prompts, make_run

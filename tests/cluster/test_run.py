@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import run as module
-from cluster import stages
 from cluster.config import RunConfig
-from cluster.config_fields import all_fields, sections
-from cluster.config_loading import load_config
+from cluster.config.fields import all_fields, sections
+from cluster.config.loading import load_config
+from cluster.config.stored import FREE_FIELDS, FREE_SECTIONS
 from cluster.errors import ConfigError, RunFailure
-from cluster.prompts import PromptSet
-from cluster.stored_config import FREE_FIELDS, FREE_SECTIONS
-from cluster.training_loop import Frontier
+from cluster.inputs.prompts import PromptSet
+from cluster.training import run as module
+from cluster.training import stages
+from cluster.training.training_loop import Frontier
 from data.schema import Task
 from tests.cluster.fakes import make_config, make_prompts
 

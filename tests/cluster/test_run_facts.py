@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.run_facts import host_memory_gib, installed_versions, read_facts, write_facts
+from cluster.records.run_facts import host_memory_gib, installed_versions, read_facts, write_facts
 from tests.cluster.run_fixture import facts
 
 
 def test_the_command_line_is_the_one_typed(tmp_path: Path) -> None:
     package = tmp_path / "spoken"
     package.mkdir()
-    code = "from cluster.run_facts import command_line\nprint(command_line())\n"
+    code = "from cluster.records.run_facts import command_line\nprint(command_line())\n"
     (package / "__main__.py").write_text(code)
     (package / "launch.py").write_text(code)
     root = str(Path(__file__).parents[2])

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import ray.util.metrics
 
-from cluster.json_lines import read_records
-from cluster.metric_sinks import PREFIX, RayMetricsSink, WandbSink
-from cluster.metrics import PerStage, SampleRecord, Stage, StepRecord, TaskRewards
-from cluster.run_log import COLD_START_FILE, SAMPLES_FILE, STEPS_FILE, RunLog
+from cluster.records.json_lines import read_records
+from cluster.records.metric_sinks import PREFIX, RayMetricsSink, WandbSink
+from cluster.records.metrics import PerStage, SampleRecord, Stage, StepRecord, TaskRewards
+from cluster.records.run_log import COLD_START_FILE, SAMPLES_FILE, STEPS_FILE, RunLog
 
 
 def grpo_step(step: int, reward: float = 1.0) -> StepRecord:
@@ -152,9 +152,9 @@ def test_ray_metrics_have_the_prefix_the_tags_and_counters_that_add_up(
 WANDB_RUN = """
 import sys
 from pathlib import Path
-from cluster.metric_sinks import WandbSink
-from cluster.metrics import StepRecord
-from cluster.run_log import RunLog
+from cluster.records.metric_sinks import WandbSink
+from cluster.records.metrics import StepRecord
+from cluster.records.run_log import RunLog
 out = Path(sys.argv[1])
 log = RunLog(out, [WandbSink("offline", "tests", "night", out, {"run": {"seed": 3}})])
 for step in (1, 2, 3):

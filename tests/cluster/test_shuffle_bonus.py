@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from actors.rollout_fleet import RolloutRequest
-from cluster.curriculum import AdmissionGate
-from cluster.experience import GroupProducer
-from cluster.prompt_mix import Pool, PromptMix, PromptStream
-from cluster.shuffle_bonus import FORMS, order_bonus
-from cluster.step_records import order_metrics
+from cluster.inputs.prompt_mix import Pool, PromptMix, PromptStream
+from cluster.training.curriculum import AdmissionGate
+from cluster.training.experience import GroupProducer
+from cluster.training.shuffle_bonus import FORMS, order_bonus
+from cluster.training.step_records import order_metrics
 from data.records import Response, Rollout
 from data.schema import Task
 from rewards import Score

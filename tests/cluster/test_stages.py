@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cluster import stages as module
 from cluster.config import RunConfig
-from cluster.eval_records import eval_path
-from cluster.frontier import Frontier
-from cluster.prompts import PromptSet
+from cluster.inputs.prompts import PromptSet
+from cluster.records.eval_records import eval_path
+from cluster.training import stages as module
+from cluster.training.frontier import Frontier
 from data.failures import ActorFailure
 from tests.cluster.fakes import FakeLearner, FakeProgress, FakeSystem, make_config, make_prompts
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.experience import Taken
-from cluster.groups import Group
-from cluster.metrics import Stage
-from cluster.step_records import failed, sample_records, step_record, task_rewards, task_rewards_of
+from cluster.records.metrics import Stage
+from cluster.training.experience import Taken
+from cluster.training.groups import Group
+from cluster.training.step_records import failed, sample_records, step_record, task_rewards, task_rewards_of
 from data.records import Response, Rollout
 from data.schema import Task
 from learner.report import StepReport, StepSums

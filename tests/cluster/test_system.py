@@ -9,9 +9,9 @@ import pytest
 import ray
 
 from actors.caption_judge import JudgeReport
-from cluster import system
-from cluster.judge_access import judge_settings
-from cluster.system import RewardPool, judge_metrics, learner_settings
+from cluster.runtime import system
+from cluster.runtime.judge_access import judge_settings
+from cluster.runtime.system import RewardPool, judge_metrics, learner_settings
 from data.failures import ActorFailure
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from cluster import training_loop
 from cluster.errors import RunFailure
-from cluster.frontier import Frontier, last_frontier
-from cluster.json_lines import read_records
-from cluster.metrics import SampleRecord, StepRecord
-from cluster.prompt_mix import PromptStream
-from cluster.prompts import PromptSet
-from cluster.run_log import RunLog
-from cluster.training_loop import check_mismatch, learn, train
+from cluster.inputs.prompt_mix import PromptStream
+from cluster.inputs.prompts import PromptSet
+from cluster.records.json_lines import read_records
+from cluster.records.metrics import SampleRecord, StepRecord
+from cluster.records.run_log import RunLog
+from cluster.training import training_loop
+from cluster.training.frontier import Frontier, last_frontier
+from cluster.training.training_loop import check_mismatch, learn, train
 from learner.checkpoint import seal, unfinished_name
 from learner.report import StepReport, StepSums
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts

@@ -1,0 +1,80 @@
+"""What the commands share: their arguments, their configuration, and an end by a message, never by a traceback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from cluster.errors import ConfigError, UserError
+from data.failures import ActorFailure
+
+if TYPE_CHECKING:
+    from cluster.config import RunConfig
+
+INTERRUPTED = 130
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of the run.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
+]
+
+
+def command_app() -> typer.Typer:
+    """A command that takes `Overrides` and leaves what nobody foresaw to Python's own traceback."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@contextmanager
+def ended_by_a_message(after_interrupt: str, after_failure: str = "") -> Iterator[None]:
+    """End the command with a message if what happens inside fails or is interrupted, by SIGTERM too.
+
+    Args:
+        after_interrupt: What an interrupted user can do.
+        after_failure: What can be done after a failure that is no mistake in the configuration.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except ConfigError as error:
+        _leave(str(error), error.exit_code)
+    except (UserError, ActorFailure) as error:
+        message = f"{error}\n{after_failure}" if after_failure else str(error)
+        _leave(message, getattr(error, "exit_code", UserError.exit_code))
+    except KeyboardInterrupt:
+        _leave(f"Interrupted. {after_interrupt}", INTERRUPTED)
+
+
+def policy_config(
+    path: Path, overrides: Sequence[str], checkpoint: str | None, change: Callable[[RunConfig], RunConfig]
+) -> RunConfig:
+    """The configuration of a run, changed for a command that only samples from its policy, or from `checkpoint`.
+
+    Raises:
+        ConfigError: with every mistake in one message, what it names and is not there among them.
+    """
+    from cluster.config.loading import read_config
+    from cluster.planning.existence import missing_things
+
+    policy = [f"model.path={json.dumps(checkpoint)}"] if checkpoint else []
+    loaded = read_config(path, [*overrides, *policy])
+    config = change(loaded.config)
+    loaded.add(missing_things(config))
+    if loaded.problems:
+        raise loaded.error(loaded.problems)
+    return config
+
+
+def _interrupt(signum: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr, flush=True)
+    raise typer.Exit(code)

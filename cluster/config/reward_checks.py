@@ -1,0 +1,55 @@
+"""Mistakes between the fields that say how responses are rewarded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cluster.config import RunConfig
+from cluster.config.problems import Problem
+
+
+def reward_contradictions(config: RunConfig) -> Iterator[Problem]:
+    """Every mistake in the sections `reward` and `judge`; nothing outside them is looked at."""
+    yield from _shuffle_bonus(config)
+    if config.judge.kind == "endpoint":
+        yield from _endpoint(config)
+        yield from _judging_time(config)
+
+
+def _shuffle_bonus(config: RunConfig) -> Iterator[Problem]:
+    bonus = config.reward.shuffle_bonus
+    if any(size <= 0 for size in bonus.values()):
+        yield Problem(("reward.shuffle_bonus",), "each bonus must be above 0; leave out a task without one")
+    both = sorted(bonus.keys() & config.reward.custom.keys())
+    if both:
+        yield Problem(
+            ("reward.shuffle_bonus", "reward.custom"),
+            f"the bonus is for right responses, and a reward of your own does not say which of {', '.join(both)} are",
+        )
+
+
+def _endpoint(config: RunConfig) -> Iterator[Problem]:
+    judge = config.judge
+    if judge.base_url is None:
+        yield Problem(("judge.base_url",), "the endpoint judge needs a server; give the address of its API")
+    elif not judge.base_url.startswith(("http://", "https://")):
+        yield Problem(("judge.base_url",), "must begin with http:// or https://")
+    if not judge.model:
+        yield Problem(("judge.model",), "the endpoint judge needs the name of a model on its server")
+    if judge.concurrency < config.reward.num_workers:
+        yield Problem(
+            ("judge.concurrency", "reward.num_workers"),
+            "reward workers share the requests at a time; allow at least one for each",
+        )
+
+
+def _judging_time(config: RunConfig) -> Iterator[Problem]:
+    # Here, because reading a configuration should not load an HTTP client.
+    from actors.judge_endpoint import longest_question_s
+
+    longest = longest_question_s(config.judge.timeout_s)
+    if config.reward.timeout_s <= longest:
+        yield Problem(
+            ("reward.timeout_s", "judge.timeout_s"),
+            f"one question may take the judge {longest:g} s with its retries; scoring a step must be allowed more",
+        )

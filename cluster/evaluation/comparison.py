@@ -1,0 +1,167 @@
+"""Two evaluations of the same prompts: per metric the difference, its interval from paired resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from cluster.errors import UserError
+from cluster.evaluation.figures import constant_answer, fractions, scored_samples
+from cluster.evaluation.records import EvaluationResults, read_results, read_samples
+from cluster.evaluation.settings import obstacles, unknown_settings
+from cluster.records.bootstrap import Interval, Rounded, bootstrap_figures, interval
+from cluster.records.eval_records import EvalSample
+from rewards import SPECS, Mode
+
+
+class NotComparable(UserError):
+    """Two evaluations that do not belong into one table."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation as its folder keeps it, samples by prompt id."""
+
+    folder: Path
+    results: EvaluationResults
+    samples: Mapping[str, EvalSample]
+
+
+class Difference(BaseModel):
+    """One metric of one task of one dataset, in percent where it is a share.
+
+    Attributes:
+        samples: How many prompts both answered or failed to.
+        gain: Second minus first.
+        constant: Of the best constant answer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    task: str
+    name: str
+    samples: int
+    first: Interval
+    second: Interval
+    gain: Interval
+    constant: Rounded
+    constant_answer: str
+
+
+class Comparison(BaseModel):
+    """Two evaluations side by side.
+
+    Attributes:
+        warnings: Settings that differ, and datasets that only one is of.
+        notes: What must be known beside: settings that are not known of either.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    names: tuple[str, str]
+    rows: list[Difference]
+    warnings: list[str]
+    notes: list[str]
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """An evaluation from its folder.
+
+    Raises:
+        UserError: there is none, or a file of it is damaged.
+    """
+    try:
+        return Evaluation(folder, read_results(folder), read_samples(folder))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder} holds no finished evaluation: {error.filename} is not there") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder}: {error}") from error
+
+
+def compare(first: Evaluation, second: Evaluation, anyway: bool = False) -> Comparison:
+    """Compare two evaluations on the datasets that both are of.
+
+    Args:
+        anyway: Compare them although settings differ; on the prompts that both have.
+
+    Raises:
+        NotComparable: they share no prompt, or settings differ and it is not to be done anyway.
+    """
+    groups = dict(_shared(first, second))
+    if not groups:
+        raise NotComparable(f"{first.folder} and {second.folder} have no prompt of the same task in common")
+    differing = list(obstacles(first.results.settings, second.results.settings, {name for name, _ in groups}))
+    if differing and not anyway:
+        listed = "\n".join(f"  - {difference}" for difference in differing)
+        raise NotComparable(
+            f"{first.folder} and {second.folder} were not evaluated alike:\n{listed}\n"
+            "Their difference need not be one between policies; --anyway shows it, with this list."
+        )
+    return Comparison(
+        names=(first.results.name, second.results.name),
+        rows=[row for group, ids in groups.items() for row in _rows(*group, ids, first, second)],
+        warnings=differing,
+        notes=[*_only_one(first, second, {name for name, _ in groups}), *_not_known(first, second)],
+    )
+
+
+def _shared(first: Evaluation, second: Evaluation) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """Dataset and task, and the prompts of it that both evaluations have."""
+    tables = [(table.dataset, table.task) for table in first.results.tasks]
+    theirs = {(table.dataset, table.task) for table in second.results.tasks}
+    for dataset, task in tables:
+        ids = [
+            name
+            for name, sample in first.samples.items()
+            if name in second.samples and sample.prompt.task == task and _dataset(name) == dataset
+        ]
+        if ids and (dataset, task) in theirs:
+            yield (dataset, task), ids
+
+
+def _rows(
+    dataset: str, task: str, ids: Sequence[str], first: Evaluation, second: Evaluation
+) -> Iterator[Difference]:
+    pairs = [[one.samples[name] for name in ids] for one in (first, second)]
+    mode: Mode = first.results.settings["reward.mode"]
+    constant = constant_answer(task, pairs[0], mode)
+    metrics = SPECS[task].metrics
+    columns = [
+        fractions(metric, scored)
+        for scored in (*map(scored_samples, pairs), constant.scored)
+        for metric in metrics
+    ]
+    values = bootstrap_figures(columns).reshape(3, len(metrics), -1)
+    for metric, before, after, base in zip(metrics, *values, strict=True):
+        yield Difference(
+            dataset=dataset,
+            task=task,
+            name=metric.name,
+            samples=len(ids),
+            first=interval(before[0], before[1:]),
+            second=interval(after[0], after[1:]),
+            gain=interval((after - before)[0], (after - before)[1:]),
+            constant=float(base[0]),
+            constant_answer=constant.answer,
+        )
+
+
+def _dataset(prompt_id: str) -> str:
+    return prompt_id.partition("/")[0]
+
+
+def _only_one(first: Evaluation, second: Evaluation, shared: set[str]) -> Iterator[str]:
+    for one in (first, second):
+        for name in dict.fromkeys(table.dataset for table in one.results.tasks):
+            if name not in shared:
+                yield f"{name} is in {one.folder} alone"
+
+
+def _not_known(first: Evaluation, second: Evaluation) -> Iterator[str]:
+    for one in (first, second):
+        if unknown := unknown_settings(one.results.settings):
+            yield f"not known of {one.folder}: {', '.join(unknown)}"

@@ -1,0 +1,69 @@
+"""What an evaluation leaves: `results.json`, the same in Markdown and as a page with frames, and a table to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from cluster.config import RunConfig
+from cluster.evaluation.figures import TaskFigures, task_figures
+from cluster.evaluation.records import EvaluationResults, write_results
+from cluster.evaluation.report import write_page
+from cluster.evaluation.tables import PLAIN_WIDTH, markdown, tables
+from cluster.inputs.benchmarks import Benchmark
+from cluster.records.eval_records import EvalSample
+from cluster.records.run_facts import command_line, installed_versions
+
+MARKDOWN_FILE = "results.md"
+
+
+def publish(
+    config: RunConfig,
+    benchmarks: Sequence[Benchmark],
+    samples: Mapping[str, EvalSample],
+    settings: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> EvaluationResults:
+    """Write everything into the run's folder and print the tables.
+
+    Args:
+        samples: One for every prompt, by its id.
+    """
+    results = EvaluationResults(
+        name=config.run.name,
+        settings=dict(settings),
+        tasks=[figures for one in benchmarks for figures in _figures(config, one, samples)],
+        skipped={one.name: list(one.skipped) for one in benchmarks if one.skipped},
+        notes=list(notes),
+        command=command_line(),
+        versions=installed_versions(),
+    )
+    write_results(config.run_dir, results)
+    (config.run_dir / MARKDOWN_FILE).write_text(markdown(results), encoding="utf-8")
+    page = write_page(config, results, {one.name: _of(one, samples) for one in benchmarks})
+    console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    for table in tables(results):
+        console.print(table)
+    console.print(f"report: {page}", soft_wrap=True, highlight=False)
+    return results
+
+
+def _of(benchmark: Benchmark, samples: Mapping[str, EvalSample]) -> list[EvalSample]:
+    return [samples[prompt.id] for prompt in benchmark.prompts]
+
+
+def _figures(config: RunConfig, benchmark: Benchmark, samples: Mapping[str, EvalSample]) -> list[TaskFigures]:
+    return [
+        task_figures(
+            benchmark.name,
+            str(task),
+            [samples[prompt.id] for prompt in prompts],
+            config.reward.mode,
+            config.reward.options.get(task, {}),
+        )
+        for task, prompts in benchmark.by_task()
+    ]

@@ -1,0 +1,123 @@
+"""Answers that came from anywhere else, by prompt id, scored as a policy's would be: no model, no Ray, no torch.
+
+A line has the `id` of a prompt, with or without the name of its dataset before it, and the text of the `response`; or,
+of an answer without tags, what belongs inside them: `answer`, and for grounded questions `glue`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from actors.reward_worker import RewardWorker
+from cluster.config import RunConfig
+from cluster.inputs.benchmarks import Benchmark, all_prompts, plain_ids
+from cluster.records.eval_records import EvalSample
+from cluster.runtime.judge_access import judge_settings
+from data.records import Response
+from data.schema import AnnotationError, VideoPrompt, annotation_lines, decode_text
+from rewards import Score
+from rewards.baselines import written
+
+NO_PREDICTION = "no prediction has this id"
+BLOCKS = ("answer", "glue")
+
+
+@dataclass
+class Predictions:
+    """What a file holds for some prompts.
+
+    Attributes:
+        responses: Text by prompt id.
+        unusable: Why the line of a prompt has none, by prompt id.
+        unknown: Ids that no prompt has.
+        problems: `file:line: reason` of lines that were not used.
+    """
+
+    responses: dict[str, str] = field(default_factory=dict)
+    unusable: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions:
+    """Read a file of predictions, JSON Lines. Of two lines with one id the first counts.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    found = Predictions()
+    full_ids = plain_ids(benchmarks) | {prompt.id: prompt.id for prompt in all_prompts(benchmarks)}
+    for number, line in annotation_lines(path):
+        try:
+            fields = _fields(line)
+        # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
+        except (ValueError, RecursionError) as error:
+            found.problems.append(f"{path}:{number}: {error}")
+            continue
+        name = full_ids.get(str(fields["id"]))
+        if name is None:
+            found.unknown.append(str(fields["id"]))
+        elif name in found.responses or name in found.unusable:
+            found.problems.append(f"{path}:{number}: id {fields['id']!r:.80} was used on an earlier line")
+        else:
+            _take(fields, name, found)
+    return found
+
+
+def score_predictions(
+    config: RunConfig, predictions: Predictions, prompts: Sequence[VideoPrompt]
+) -> list[EvalSample]:
+    """One sample per prompt, in order, scored as a policy's; a prompt without a prediction has no score and counts 0.
+
+    Raises:
+        EndpointError: the judge of captions cannot be used.
+    """
+    reward = config.reward
+    options = {str(task): given for task, given in reward.options.items()}
+    worker = RewardWorker(reward.mode, config.data.template, options, judge=judge_settings(config))
+    answered = [prompt for prompt in prompts if prompt.id in predictions.responses]
+    items = [(prompt, _response(predictions.responses[prompt.id])) for prompt in answered]
+    scores = dict(zip((prompt.id for prompt in answered), worker.score(items, by_rule=True), strict=True))
+    return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts]
+
+
+def notes(predictions: Predictions, most: int = 5) -> Iterator[str]:
+    """What became of lines that were not used, the first of each kind by name."""
+    if predictions.unknown:
+        first = ", ".join(repr(name)[:80] for name in predictions.unknown[:most])
+        yield f"{len(predictions.unknown):,} predictions have an id that no prompt has: {first}"
+    if predictions.problems:
+        first = "; ".join(predictions.problems[:most])
+        yield f"{len(predictions.problems):,} lines of the predictions were not used: {first}"
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    fields = json.loads(decode_text(line))
+    if not isinstance(fields, dict):
+        raise AnnotationError(f"expected a JSON object, found {type(fields).__name__}")
+    if not isinstance(fields.get("id"), str | int):
+        raise AnnotationError("has no id")
+    return fields
+
+
+def _take(fields: Mapping[str, Any], name: str, found: Predictions) -> None:
+    blocks = {block: fields[block] for block in BLOCKS if block in fields}
+    response = fields["response"] if "response" in fields else written(blocks) if blocks else None
+    if isinstance(response, str) and all(isinstance(text, str) for text in blocks.values()):
+        found.responses[name] = response
+    else:
+        found.unusable[name] = "its prediction has no response, or one that is not text"
+
+
+def _response(text: str) -> Response:
+    return Response(index=0, token_ids=[], text=text, logprobs=[], finish_reason="stop", weight_versions=[])
+
+
+def _sample(predictions: Predictions, prompt: VideoPrompt, score: Score | None) -> EvalSample:
+    if score is None:
+        return EvalSample(prompt, "", None, problem=predictions.unusable.get(prompt.id, NO_PREDICTION))
+    return EvalSample(prompt, predictions.responses[prompt.id], score)

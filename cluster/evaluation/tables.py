@@ -1,0 +1,128 @@
+"""The tables of an evaluation for people, on the terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from cluster.evaluation.records import EvaluationResults
+from cluster.evaluation.settings import unknown_settings
+from cluster.records.bootstrap import Interval
+from cluster.records.result_tables import markdown_rows
+from rewards import SPECS
+
+COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Constant answer", "Above constant")
+FAILURE_COLUMNS = ("Dataset", "Counted 0 because", "Samples", "First")
+NOTE = (
+    "Percent; in brackets the bootstrap 95% interval over samples. Every sample counts, one without a readable answer "
+    "as 0. The constant answer needs no video: a score that is not above it shows no perception."
+)
+MOST_REASONS = 12
+# Wide enough for the tables when the output is not a terminal.
+PLAIN_WIDTH = 140
+# Columns of texts; those of figures stand to the right.
+TEXTS = {"Dataset", "Metric", "Counted 0 because", "First"}
+
+
+def result_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
+    """One row of `COLUMNS` per metric."""
+    for task in results.tasks:
+        for figure in task.figures:
+            yield (
+                dataset_name(task.dataset, task.task),
+                figure.name,
+                f"{task.samples:,}",
+                cell(figure.value),
+                f"{figure.constant:.2f}",
+                cell(figure.above, "+"),
+            )
+
+
+def failure_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
+    """One row of `FAILURE_COLUMNS` per reason, the most frequent ones of each task."""
+    for task in results.tasks:
+        for failure in task.failures[:MOST_REASONS]:
+            reason = f"{failure.kind}: {failure.reason}"
+            yield dataset_name(task.dataset, task.task), reason, f"{failure.count:,}", failure.first
+        if rest := task.failures[MOST_REASONS:]:
+            count = f"{sum(failure.count for failure in rest):,}"
+            yield (
+                dataset_name(task.dataset, task.task),
+                f"{len(rest):,} rarer reasons, in results.json",
+                count,
+                rest[0].first,
+            )
+
+
+def remarks(results: EvaluationResults) -> list[str]:
+    """What must be known to read the figures: constant answers, what is in no denominator, what is not known."""
+    lines = [
+        f"{dataset_name(task.dataset, task.task)}: the constant answer is {task.constant_answer}."
+        for task in results.tasks
+    ]
+    lines += [
+        f"{name}: {len(places):,} unusable annotations are in no denominator; the first: {places[0]}"
+        for name, places in results.skipped.items()
+    ]
+    lines += [f"{note}." for note in results.notes]
+    if unknown := unknown_settings(results.settings):
+        lines.append(f"Not known of these answers: {', '.join(unknown)}.")
+    return lines
+
+
+def tables(results: EvaluationResults) -> Iterator[Table]:
+    """The tables for the terminal: figures, then reasons if anything failed."""
+    yield rich_table(results.name, COLUMNS, result_rows(results), [NOTE, *remarks(results)])
+    if failed := list(failure_rows(results)):
+        yield rich_table("Not answered, or not readably", FAILURE_COLUMNS, failed, [])
+
+
+def markdown(results: EvaluationResults) -> str:
+    """The same in Markdown, with the settings that the figures depend on."""
+    failed = list(failure_rows(results))
+    parts = [
+        f"# {results.name}",
+        markdown_rows(COLUMNS, list(result_rows(results))),
+        NOTE,
+        "\n".join(f"- {line}" for line in remarks(results)),
+        markdown_rows(FAILURE_COLUMNS, failed) if failed else "",
+        markdown_rows(("Setting", "Value"), [(key, f"{value}") for key, value in results.settings.items()]),
+        f"`{results.command}`",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def rich_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]],
+    notes: Sequence[str],
+) -> Table:
+    """A table for the terminal, texts to the left and figures to the right."""
+    table = Table(
+        title=escape(title), caption=escape("\n".join(notes)), title_justify="left", caption_justify="left"
+    )
+    for column in columns:
+        is_text = column in TEXTS
+        table.add_column(
+            column, justify="left" if is_text else "right", overflow="fold" if is_text else "ellipsis"
+        )
+    last = ""
+    for row in rows:
+        if last and row[0] != last:
+            table.add_section()
+        last = row[0]
+        table.add_row(*map(escape, row))
+    return table
+
+
+def dataset_name(dataset: str, task: str) -> str:
+    """`charades, Temporal grounding`."""
+    return f"{dataset}, {SPECS[task].title}"
+
+
+def cell(interval: Interval, sign: str = "") -> str:
+    """`26.99 [26.41, 27.58]`."""
+    return f"{interval.mean:{sign}.2f} [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"

@@ -1,0 +1,153 @@
+"""The datasets that a configuration lists: read, filtered, cut to their caps, and ready to be mixed."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cluster.config import Dataset, RunConfig, TrainingDataset
+from cluster.errors import RunFailure
+from cluster.inputs.grades import differing_settings, read_difficulties
+from cluster.inputs.prompt_mix import Pool
+from cluster.progress.display import Progress
+from data.readers import DatasetError, DatasetSpec, read_dataset
+from data.schema import Task, VideoPrompt
+
+# Skipped entries that are named one by one.
+MOST_NAMED = 5
+_VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+
+
+@dataclass(frozen=True)
+class Band:
+    """A range of graded difficulty, its ends included.
+
+    Attributes:
+        grades: Difficulty by prompt id.
+    """
+
+    low: float
+    high: float
+    grades: Mapping[str, float]
+
+    def keep(self, prompts: Sequence[VideoPrompt], name: str, progress: Progress) -> list[VideoPrompt]:
+        """The prompts within; those without a grade are left out, and both are counted."""
+        graded = [prompt for prompt in prompts if prompt.id in self.grades]
+        kept = [prompt for prompt in graded if self.low <= self.grades[prompt.id] <= self.high]
+        progress.say(
+            f"{name}: {len(kept):,} of {len(prompts):,} prompts have a difficulty of {self.low:g} to {self.high:g}; "
+            f"{len(prompts) - len(graded):,} have no grade and are left out"
+        )
+        return kept
+
+
+def spec_of(entry: Dataset) -> DatasetSpec:
+    """What a reader is told of an entry; environment variables in its paths filled in."""
+    return DatasetSpec(
+        name=entry.name,
+        format=entry.format,
+        annotations=Path(_filled(entry.annotations)),
+        videos=Path(_filled(entry.videos)) if entry.videos else None,
+        options={name: _filled(value) for name, value in entry.options.items()},
+    )
+
+
+def unset_variables(entry: Dataset) -> list[str]:
+    """Environment variables that an entry's paths name and that are not set."""
+    texts = (_filled(text) for text in (entry.annotations, entry.videos or "", *entry.options.values()))
+    return [braced or plain for text in texts for braced, plain in _VARIABLE.findall(text)]
+
+
+def read_entry(entry: Dataset, tasks: Collection[Task]) -> tuple[list[VideoPrompt], list[str]]:
+    """The prompts of an entry that its filters and `tasks` leave, named `<dataset>/<id>`, and what had to be skipped.
+
+    Raises:
+        DatasetError, OSError: it cannot be read.
+    """
+    prompts, problems = read_dataset(spec_of(entry))
+    wanted = (prompt for prompt in prompts if prompt.task in tasks and _lasts(prompt, entry.duration))
+    return [replace(prompt, id=f"{entry.name}/{prompt.id}") for prompt in wanted], problems
+
+
+def training_pools(config: RunConfig, tasks: Collection[Task], progress: Progress) -> list[Pool]:
+    """One pool for each training dataset.
+
+    Raises:
+        RunFailure: a dataset cannot be read, or nothing usable is left of one.
+    """
+    return [_pool(config, entry, tasks, progress) for entry in config.data.datasets]
+
+
+def held_out_prompts(config: RunConfig, tasks: Collection[Task], progress: Progress) -> list[VideoPrompt]:
+    """The prompts of the held-out datasets, one dataset after the other.
+
+    Raises:
+        RunFailure: as in `training_pools`.
+    """
+    found = [(entry, read_or_fail(entry, tasks, progress)) for entry in config.data.eval_datasets]
+    return [prompt for entry, prompts in found for prompt in capped(entry, prompts, config.run.seed)]
+
+
+def difficulty_band(
+    config: RunConfig, progress: Progress, entry: TrainingDataset | None = None
+) -> Band | None:
+    """The band that a dataset is held to, by its own entry or by `data.difficulty`; None without one."""
+    limits = (entry.difficulty if entry else None) or config.data.difficulty
+    if limits is None or config.data.grades is None:
+        return None
+    for difference in differing_settings(config):
+        progress.warn(f"{config.data.grades} was graded under another setting: {difference}")
+    return Band(*limits, read_difficulties(config.data.grades))
+
+
+def read_or_fail(entry: Dataset, tasks: Collection[Task], progress: Progress) -> list[VideoPrompt]:
+    """`read_entry`, with warnings of what was skipped.
+
+    Raises:
+        RunFailure: the dataset cannot be read.
+    """
+    try:
+        prompts, problems = read_entry(entry, tasks)
+    except (DatasetError, OSError) as error:
+        raise RunFailure(f"dataset {entry.name} cannot be read: {error}") from error
+    for warning in skipped(problems, entry.name):
+        progress.warn(warning)
+    return prompts
+
+
+def skipped(problems: Sequence[str], source: str) -> Iterator[str]:
+    """Warnings of what was skipped: the first by name, then how many."""
+    yield from (f"skipped {problem}" for problem in problems[:MOST_NAMED])
+    if len(problems) > MOST_NAMED:
+        yield f"skipped {len(problems)} entries of {source} in all"
+
+
+def capped(entry: Dataset, prompts: list[VideoPrompt], seed: int) -> list[VideoPrompt]:
+    """A seeded choice of as many prompts as the entry's cap allows, in their order."""
+    if entry.cap is None or len(prompts) <= entry.cap:
+        return prompts
+    places = random.Random(f"{seed}/{entry.name}/cap").sample(range(len(prompts)), entry.cap)
+    return [prompts[place] for place in sorted(places)]
+
+
+def _pool(config: RunConfig, entry: TrainingDataset, tasks: Collection[Task], progress: Progress) -> Pool:
+    prompts = read_or_fail(entry, tasks, progress)
+    band = difficulty_band(config, progress, entry)
+    kept = capped(entry, band.keep(prompts, entry.name, progress) if band else prompts, config.run.seed)
+    if not kept:
+        raise RunFailure(f"dataset {entry.name}: no usable prompt of {', '.join(tasks)} is left")
+    return Pool(entry.name, kept, entry.weight or len(kept))
+
+
+def _lasts(prompt: VideoPrompt, bounds: tuple[float, float] | None) -> bool:
+    if bounds is None:
+        return True
+    return prompt.duration is not None and bounds[0] <= prompt.duration <= bounds[1]
+
+
+def _filled(text: str) -> str:
+    return os.path.expandvars(text)

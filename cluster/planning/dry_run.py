@@ -1,0 +1,136 @@
+"""What `--dry-run` prints: the configuration, the placement and the memory plan. Needs no Ray or GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cluster.config import RunConfig
+from cluster.config.checks import most_video_tokens
+from cluster.config.fields import all_fields, shown
+from cluster.config.loading import LoadedConfig
+from cluster.planning.existence import missing_things
+from cluster.planning.memory_plan import ProcessMemory, memory_plan
+from cluster.planning.model_geometry import find_geometry
+from cluster.planning.placement import Role, placement
+
+# Wide enough for every table when the output is not a terminal.
+PLAIN_WIDTH = 120
+
+
+def print_plan(loaded: LoadedConfig, console: Console | None = None) -> None:
+    """Print what a run with this configuration would be."""
+    config = loaded.config
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    console.print(config_table(loaded))
+    console.print(facts_table(config))
+    console.print(placement_table(placement(config)))
+    _print_memory(config, console)
+    warnings = loaded.lines(list(missing_things(config, ask_hub=False)))
+    if warnings:
+        console.print("Not there yet; a real start would need:", style="yellow")
+        console.print(escape("\n".join(warnings)), soft_wrap=True)
+    console.print("Dry run: nothing was started.")
+
+
+def config_table(loaded: LoadedConfig) -> Table:
+    """Every key, its value, and where that was given."""
+    table = _table(f"Configuration {loaded.source}", "key", "value", "from")
+    values = loaded.config.model_dump(mode="json")
+    for key, field in all_fields().items():
+        section, name = key.split(".")
+        given = {key: values[section][name]}
+        if field.entries and given[key]:
+            given = {f"{key}[{index}]": _given(entry) for index, entry in enumerate(given[key])}
+        for place, value in given.items():
+            origin = loaded.origins.places.get(place, "")
+            table.add_row(escape(place), escape(shown(value)), escape(origin))
+    return table
+
+
+def _given(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of a list without what it leaves open."""
+    return {name: value for name, value in entry.items() if value not in (None, {})}
+
+
+def facts_table(config: RunConfig) -> Table:
+    """What follows from the configuration."""
+    table = _table("What follows", "", "")
+    model = find_geometry(config.model.path)
+    per_step = config.grpo.prompts_per_step * config.rollout.group_size
+    facts: dict[str, Any] = {
+        "run folder": config.run_dir.absolute(),
+        "stages": " then ".join(_stages(config)),
+        "policy": f"{model.parameters / 1e6:,.1f} M parameters" if model else "of unknown size",
+        "reference policy": "loaded" if config.needs_reference else "not loaded",
+        "responses per step": f"{per_step}, {config.rollout.group_size} to each prompt",
+        "tokens of a clip": f"up to {most_video_tokens(config)}",
+        "tokens of prompt and response": f"up to {config.max_model_tokens}",
+        "weights travel by": config.sync_backend,
+    }
+    for name, value in facts.items():
+        table.add_row(name, escape(str(value)))
+    return table
+
+
+def placement_table(roles: Sequence[Role]) -> Table:
+    """What every kind of actor reserves, and the sum that the cluster must have."""
+    table = _table("Placement", "actor", "count", "CPUs each", "GPUs each", "threads each", "CPUs", "GPUs")
+    for role in roles:
+        each = (role.count, role.cpus, role.gpus, role.threads, role.total("CPU"), role.total("GPU"))
+        table.add_row(role.name, *(f"{value:g}" for value in each))
+    sums = (sum(role.total(resource) for role in roles) for resource in ("CPU", "GPU"))
+    table.add_row("the cluster must have", "", "", "", "", *(f"{value:g}" for value in sums), style="bold")
+    return table
+
+
+def memory_table(plan: Sequence[ProcessMemory]) -> Table:
+    """GiB of every process, part by part."""
+    table = _table(
+        "Memory plan (estimate)", "process", "count", "on each", "parts, GiB", "GiB each", "GiB in all"
+    )
+    for process in plan:
+        parts = ", ".join(f"{name} {gib:.3g}" for name, gib in process.gib.items())
+        each = process.total_gib
+        table.add_row(
+            process.process,
+            str(process.count),
+            process.where,
+            parts,
+            f"{each:.3g}",
+            f"{process.count * each:.3g}",
+        )
+    return table
+
+
+def _print_memory(config: RunConfig, console: Console) -> None:
+    geometry = find_geometry(config.model.path)
+    if geometry is None:
+        console.print(f"Memory plan: the size of {escape(config.model.path)} is not known on this machine.")
+        return
+    console.print(memory_table(memory_plan(config, geometry)))
+    if config.rollout.gpus_per_worker > 0:
+        share = config.rollout.gpu_memory_utilization
+        console.print(
+            f"The KV cache is what {config.rollout.max_concurrent} sequences of full length would fill; "
+            f"vLLM fits as many as it can into {share:.0%} of its GPU."
+        )
+
+
+def _stages(config: RunConfig) -> list[str]:
+    cold_start = [f"supervised, at most {config.cold_start.max_steps} steps"] if config.has_cold_start else []
+    grpo = [f"GRPO, {config.grpo.steps} steps"] if config.run.algorithm == "grpo" else []
+    return cold_start + grpo
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

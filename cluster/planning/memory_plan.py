@@ -1,0 +1,122 @@
+"""How much memory a run will take, by process and by kind: an estimate, made before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cluster.config import RunConfig
+from cluster.planning.model_geometry import ModelGeometry
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """What one process of a kind holds.
+
+    Attributes:
+        process: Which, in words.
+        count: How many there are.
+        where: `GPU` (each of its GPUs) or `host`.
+        gib: Size of each part by name, GiB.
+    """
+
+    process: str
+    count: int
+    where: str
+    gib: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def total_gib(self) -> float:
+        """All parts of one process, GiB."""
+        return sum(self.gib.values())
+
+
+def memory_plan(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
+    """The memory of every process that holds weights, and of the clips.
+
+    On the host the resident code of a Python process with torch comes on top, about 1 GiB each.
+    """
+    return [
+        _rollout(config, geometry),
+        *_learner(config, geometry),
+        ProcessMemory("object store", 1, "host", {"decoded clips": config.data.cache_gib}),
+    ]
+
+
+def kv_bytes_per_token(config: RunConfig, geometry: ModelGeometry) -> int:
+    """Bytes of keys and values that one token leaves in the cache of an engine."""
+    return 2 * geometry.layers * geometry.kv_width * _weight_bytes(config)
+
+
+def _rollout(config: RunConfig, geometry: ModelGeometry) -> ProcessMemory:
+    parts = config.rollout.tensor_parallel_size
+    sequences = config.rollout.max_concurrent * config.max_model_tokens
+    cache = sequences * kv_bytes_per_token(config, geometry) / parts / GIB
+    on_gpu = config.rollout.gpus_per_worker > 0
+    return ProcessMemory(
+        "rollout worker",
+        config.rollout.num_workers,
+        "GPU" if on_gpu else "host",
+        {
+            "weights": geometry.parameters * _weight_bytes(config) / (parts if on_gpu else 1) / GIB,
+            "KV cache": cache if on_gpu else config.rollout.kv_cache_gib,
+            "sync bucket": config.sync.bucket_mib / 1024,
+        },
+    )
+
+
+def _learner(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
+    """Model states as in ZeRO (arXiv 1910.02054, section 3.1): its stage says which the ranks divide."""
+    learner = config.learner
+    trained = _trained(config, geometry)
+    weights = geometry.parameters * _weight_bytes(config) / _share(config, 3) / GIB
+    optimizer = {"optimizer": trained * _optimizer_bytes(config) / _share(config, 1) / GIB}
+    held = {
+        "weights": weights,
+        "gradients": trained * _weight_bytes(config) / _share(config, 2) / GIB,
+        **({} if learner.offload_optimizer else optimizer),
+        **({"reference": weights} if config.needs_reference else {}),
+        "activations": _activation_bytes(config, geometry) / GIB,
+        "sync bucket": config.sync.bucket_mib / 1024,
+    }
+    where = "GPU" if learner.gpus_per_worker > 0 else "host"
+    ranks = [ProcessMemory("learner rank", learner.num_workers, where, held)]
+    if learner.offload_optimizer:
+        ranks.append(ProcessMemory("learner rank", learner.num_workers, "host", optimizer))
+    return ranks
+
+
+def _trained(config: RunConfig, geometry: ModelGeometry) -> int:
+    """Parameters with gradients and optimizer state."""
+    if rank := config.learner.lora_rank:
+        hidden, keys, inner = geometry.hidden, geometry.kv_width, geometry.intermediate
+        widths = 2 * (hidden + hidden) + 2 * (hidden + keys) + 3 * (hidden + inner)
+        return rank * widths * geometry.layers
+    return geometry.parameters - (geometry.vision_parameters if config.tower_is_frozen else 0)
+
+
+def _share(config: RunConfig, stage: int) -> int:
+    """Ranks that divide what this ZeRO stage and those above it shard."""
+    return config.learner.num_workers if config.learner.zero_stage >= stage else 1
+
+
+def _optimizer_bytes(config: RunConfig) -> int:
+    """AdamW per trained parameter: two float32 moments, and a float32 copy wherever DeepSpeed keeps one."""
+    plain = config.model.dtype == "float32" and config.learner.zero_stage == 0
+    return 8 if plain else 12
+
+
+def _activation_bytes(config: RunConfig, geometry: ModelGeometry) -> int:
+    """Activations of one micro-batch (arXiv 2205.05198, equation 2, less what fused attention avoids).
+
+    17 numbers per token and unit of width in each layer; under checkpointing one, and one layer in full.
+    """
+    token = config.learner.micro_batch_tokens * geometry.hidden * _weight_bytes(config)
+    if config.learner.gradient_checkpointing:
+        return token * (geometry.layers + 17)
+    return token * 17 * geometry.layers
+
+
+def _weight_bytes(config: RunConfig) -> int:
+    return 4 if config.model.dtype == "float32" else 2

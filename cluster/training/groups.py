@@ -1,0 +1,65 @@
+"""A prompt's responses as the loop sees them: scores, rewards, advantages, and the rows for the learner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import pstdev
+from typing import Any
+
+import torch
+
+from cluster.config import RunConfig
+from cluster.training.shuffle_bonus import OrderBonus
+from data.records import Rollout, TrainSample
+from learner.advantages import compute_advantages
+from rewards import Score
+
+
+@dataclass
+class Group:
+    """A prompt's responses with their scores and advantages.
+
+    Attributes:
+        clip: Object reference of the decoded clip.
+        rewards: Total of each score, with what the response's length costs and what the order of frames gains.
+        staleness: Learner version minus the oldest behaviour version in the group, when it was taken.
+        order: How the policy did with the frames shuffled; None where the task has no such bonus.
+    """
+
+    rollout: Rollout
+    clip: Any
+    scores: list[Score]
+    rewards: list[float]
+    staleness: int
+    advantages: list[float] = field(default_factory=list)
+    order: OrderBonus | None = None
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the rewards; a group without any has no gradient."""
+        return pstdev(self.rewards)
+
+    def samples(self) -> list[TrainSample]:
+        """Its rows for the learner."""
+        rollout = self.rollout
+        return [
+            TrainSample(
+                prompt=rollout.prompt,
+                prompt_token_ids=rollout.prompt_token_ids,
+                response_token_ids=response.token_ids,
+                clip=self.clip,
+                rollout_logprobs=response.logprobs,
+                advantage=advantage,
+            )
+            for response, advantage in zip(rollout.responses, self.advantages, strict=True)
+        ]
+
+
+def set_advantages(groups: Sequence[Group], config: RunConfig) -> None:
+    """Compare every response with its group, or with the batch where the objective says so."""
+    rewards = torch.tensor([group.rewards for group in groups])
+    for group, its in zip(
+        groups, compute_advantages(rewards, config.recipe.advantages).tolist(), strict=True
+    ):
+        group.advantages = its

@@ -1,0 +1,182 @@
+"""One run from start to end: its folder, its prompts, Ray, the stages, the report."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from cluster.config import RunConfig
+from cluster.config.stored import CONFIG_FILE, check_resumable, write_config
+from cluster.errors import ConfigError, RunFailure
+from cluster.inputs.clip_files import ClipFiles
+from cluster.inputs.prompts import prepare_prompts
+from cluster.progress.display import Progress, make_progress
+from cluster.records.metric_sinks import RayMetricsSink, Sink, WandbSink
+from cluster.records.metrics import Stage
+from cluster.records.result_tables import rich_table
+from cluster.records.results import RESULTS_FILE, read_results
+from cluster.records.run_facts import (
+    RunFacts,
+    command_line,
+    installed_versions,
+    machine,
+    read_facts,
+    write_facts,
+)
+from cluster.records.run_log import RunLog
+from cluster.report.run_page import write_report
+from cluster.runtime.ray_session import ray_session
+from cluster.training.frontier import COLD_START_POLICY, Frontier, last_frontier
+from data.schema import VideoPrompt
+from rewards import constant_baseline
+
+PERCENT = 100.0
+
+
+def run(config: RunConfig, resume: bool = False) -> None:
+    """Carry out a run; everything it leaves is in `config.run_dir`.
+
+    Args:
+        resume: Go on from what the run's folder holds: the cold start's policy and the newest checkpoint.
+
+    Raises:
+        ActorFailure, UserError: the run could not go on.
+    """
+    began, started = time.monotonic(), datetime.now().astimezone()
+    frontier = _claim(config, resume)
+    with ExitStack() as stack:
+        progress = stack.enter_context(make_progress(config.run.name))
+        files = stack.enter_context(ClipFiles(progress.waiting))
+        prompts = prepare_prompts(config, progress, files)
+        progress.constants(_constants(prompts.held_out, config))
+        imported = _import_ahead("cluster.training.stages")
+        with progress.waiting("starting Ray"):
+            stack.enter_context(ray_session(config))
+            stages = imported.result()
+        log = stack.enter_context(_run_log(config, frontier, progress))
+        try:
+            stages.carry_out(config, stack, files, prompts, log, progress, frontier)
+        finally:
+            _write_facts(config, started, time.monotonic() - began, progress)
+    _show_outcome(config)
+
+
+def _import_ahead(name: str) -> Future[Any]:
+    """Import a module in the background: torch takes as many seconds as Ray takes to start."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="import")
+    imported = pool.submit(importlib.import_module, name)
+    pool.shutdown(wait=False)
+    return imported
+
+
+def _claim(config: RunConfig, resume: bool) -> Frontier | None:
+    """Make the run's folder ours: empty for a new run, as it was left for a resumed one.
+
+    Returns:
+        Where a resumed run stands; None for a new one.
+
+    Raises:
+        RunFailure: there is nothing to resume.
+        ConfigError: what is there was trained under another configuration, or the folder cannot be written.
+    """
+    folder = config.run_dir
+    try:
+        if resume:
+            _take_up(config)
+        else:
+            _set_aside(folder)
+            folder.mkdir(parents=True)
+        write_config(config)
+    except OSError as error:
+        raise ConfigError(
+            f"The run's folder {folder.absolute()} cannot be made or written: {error}. Let this user (id "
+            f"{os.getuid()}) write there, or give another folder: run.output_dir=/some/where"
+        ) from error
+    return last_frontier(config) if resume else None
+
+
+def _take_up(config: RunConfig) -> None:
+    if not (config.run_dir / CONFIG_FILE).exists():
+        raise RunFailure(f"{config.run_dir} holds no run to resume; start it without --resume.")
+    check_resumable(config)
+
+
+def _set_aside(folder: Path) -> None:
+    """Keep what an earlier run of this name left: its folder gets the next free number."""
+    if not folder.exists():
+        return
+    number = next(n for n in count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
+    folder.rename(folder.with_name(f"{folder.name}.{number}"))
+    print(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}", flush=True)
+
+
+def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:
+    """The constant answer's score on the held-out prompts of each task, in percent."""
+    by_task: dict[str, list[VideoPrompt]] = {}
+    for prompt in held_out:
+        by_task.setdefault(str(prompt.task), []).append(prompt)
+    return {
+        task: PERCENT
+        * constant_baseline(task, [(p.target, p.duration) for p in its], config.reward.mode).mean
+        for task, its in by_task.items()
+    }
+
+
+@contextmanager
+def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -> Iterator[RunLog]:
+    sinks: list[Sink] = []
+    if config.logging.ray_metrics:
+        sinks.append(RayMetricsSink(config.run.name))
+    if config.logging.wandb_mode != "disabled":
+        sinks.append(
+            WandbSink(
+                mode=config.logging.wandb_mode,
+                project=config.logging.wandb_project,
+                run_name=config.run.name,
+                run_dir=config.run_dir,
+                config=config.model_dump(mode="json"),
+            )
+        )
+    warm = frontier is not None and (config.run_dir / COLD_START_POLICY).is_dir()
+    stage = Stage.GRPO if warm or not config.has_cold_start else Stage.COLD_START
+    log = RunLog(config.run_dir, sinks, progress.warn, stage, frontier.step if frontier else 0)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def _write_facts(config: RunConfig, started: datetime, seconds: float, progress: Progress) -> None:
+    earlier = read_facts(config.run_dir)
+    facts = RunFacts(
+        name=config.run.name,
+        algorithm=config.run.algorithm,
+        model=config.model.path,
+        seed=config.run.seed,
+        steps=last_frontier(config).step,
+        started=earlier.started if earlier else started.isoformat(timespec="seconds"),
+        seconds=seconds + (earlier.seconds if earlier else 0.0),
+        command=command_line(),
+        machine=machine(),
+        versions=installed_versions(),
+        warnings=list(progress.state.warnings),
+    )
+    write_facts(config.run_dir, facts)
+
+
+def _show_outcome(config: RunConfig) -> None:
+    """The result table and where the report lies."""
+    console = Console()
+    if (config.run_dir / RESULTS_FILE).exists():
+        console.print(rich_table(read_results(config.run_dir)))
+    console.print(f"report: {write_report(config.run_dir)}", soft_wrap=True, highlight=False)

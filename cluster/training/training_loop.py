@@ -1,0 +1,127 @@
+"""The GRPO loop. It reads like the way of a prompt: fill, take, admit, learn, sync, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from cluster.config import RunConfig
+from cluster.errors import RunFailure
+from cluster.evaluation.greedy import evaluate
+from cluster.inputs.prompt_mix import PromptMix
+from cluster.inputs.prompts import PromptSet
+from cluster.progress.display import Progress
+from cluster.records.run_log import RunLog
+from cluster.runtime.system import System
+from cluster.training.curriculum import Curriculum, make_curriculum
+from cluster.training.experience import GroupProducer, Taken
+from cluster.training.frontier import CHECKPOINTS, Frontier
+from cluster.training.groups import Group
+from cluster.training.step_records import sample_records, step_record
+from learner.report import StepReport, follow
+
+
+def train(
+    config: RunConfig, system: System, prompts: PromptSet, log: RunLog, progress: Progress, start: Frontier
+) -> None:
+    """Run GRPO from `start` to the configured number of steps.
+
+    Raises:
+        RunFailure: rollout and learner disagree on log-probabilities.
+        ActorFailure: an actor died or did not answer.
+    """
+    progress.stage("GRPO", total=config.grpo.steps, done=start.step)
+    mix = PromptMix(prompts.mix, config.run.seed, config.data.batches == "by_task")
+    curriculum = make_curriculum(config, mix)
+    if start.curriculum:
+        curriculum.load_state_dict(start.curriculum)
+    producer = GroupProducer(config, system, mix, curriculum, start.drawn)
+    for step in range(start.step + 1, config.grpo.steps + 1):
+        began = time.monotonic()
+        producer.fill(steps_trained=step - 1)
+        taken, admitted = collect_groups(producer, curriculum, config, step)
+        report = learn(system, admitted, config)
+        # With groups of later steps under way the next ones are submitted before this sync pauses sampling.
+        sync_seconds = system.sync(system.version + 1)
+        seconds = time.monotonic() - began
+        record = step_record(
+            step, system, taken, admitted, report, sync_seconds, seconds, curriculum.metrics()
+        )
+        log.step(record)
+        log.samples(sample_records(step, taken.groups))
+        progress.step(record)
+        check_mismatch(step, report, config)
+        if step % config.checkpoint.every_steps == 0 or step == config.grpo.steps:
+            frontier = Frontier(step, system.version, curriculum.state_dict(), producer.waiting)
+            save(config, system, frontier)
+        if config.evaluation.every_steps and step % config.evaluation.every_steps == 0:
+            evaluate(config, system, prompts.held_out, f"step_{step}", progress)
+            progress.stage("GRPO", total=config.grpo.steps, done=step)
+
+
+def collect_groups(
+    producer: GroupProducer, curriculum: Curriculum, config: RunConfig, step: int
+) -> tuple[Taken, list[Group]]:
+    """The groups of a step, and those of them worth an update.
+
+    With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) further prompts take the place of groups that are not
+    admitted, for a bounded number of rounds.
+    """
+    wanted = config.grpo.prompts_per_step
+    taken = producer.take(step, wanted)
+    admitted = curriculum.admit(taken.groups)
+    for _ in range(config.grpo.dynamic_sampling):
+        if len(admitted) == wanted:
+            break
+        more = producer.take(step, wanted - len(admitted))
+        taken = taken.plus(more)
+        admitted += curriculum.admit(more.groups)
+    return taken, admitted
+
+
+def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepReport | None:
+    """The optimizer steps on the admitted groups; None when there are too few to share among the ranks.
+
+    Several updates each take their share of the groups, in order; the later ones are off-policy by so many steps,
+    which the importance ratio sees.
+    """
+    updates = min(config.grpo.updates_per_step, len(groups))
+    shares = [
+        groups[number * len(groups) // updates : (number + 1) * len(groups) // updates]
+        for number in range(updates)
+    ]
+    reports = []
+    for share in shares:
+        samples = [sample for group in share for sample in group.samples()]
+        if len(samples) >= config.learner.num_workers:
+            reports.append(system.learner.step(samples, "grpo"))
+    return follow(reports) if reports else None
+
+
+def check_mismatch(step: int, report: StepReport | None, config: RunConfig) -> None:
+    """Stop a run whose two engines do not compute the same policy.
+
+    Raises:
+        RunFailure: the mean of exp|logp_rollout - logp_learner| is beyond the bound.
+    """
+    # Not `>`: a mismatch that is not a number is as bad.
+    if report is not None and not report.mismatch <= config.grpo.mismatch_bound:
+        raise RunFailure(
+            f"Step {step}: rollout and learner disagree: mean exp|logp_rollout - logp_learner| is "
+            f"{report.mismatch:.4f}, the bound (grpo.mismatch_bound) is {config.grpo.mismatch_bound}. They see "
+            "different prompts, positions or weights; what the reward curve shows since is not to be trusted."
+        )
+
+
+def save(config: RunConfig, system: System, frontier: Frontier) -> None:
+    """Write a checkpoint to resume from."""
+    folder = str((config.run_dir / CHECKPOINTS).absolute())
+    system.learner.save_checkpoint(folder, vars(frontier), config.checkpoint.keep)
+
+
+def load(config: RunConfig, system: System, progress: Progress) -> Frontier:
+    """Bring the learner to the newest complete checkpoint; the beginning where there is none."""
+    state, problems = system.learner.load_checkpoint(str((config.run_dir / CHECKPOINTS).absolute()))
+    for problem in problems:
+        progress.warn(problem)
+    return Frontier(**state) if state else Frontier(version=system.version)
