@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import MagicMock
 
 import pytest
@@ -34,16 +34,18 @@ THEIRS = {
 }
 
 
-def trl_loss(
-    name: str,
-    logprobs: Tensor,
-    rollout: Tensor,
-    reference: Tensor,
-    mask: Tensor,
-    advantages: Tensor,
-    beta: float,
-) -> Tensor:
-    """`GRPOTrainer._compute_loss` on a trainer that has these log-probabilities, all of [responses, LONGEST]."""
+class Given(NamedTuple):
+    """What the loss of a batch depends on beside the policy's log-probabilities."""
+
+    rollout: Tensor  # [responses, LONGEST], as the next two
+    reference: Tensor
+    mask: Tensor
+    advantages: Tensor  # [responses]
+
+
+def trl_loss(name: str, logprobs: Tensor, given: Given, beta: float) -> Tensor:
+    """`GRPOTrainer._compute_loss` on a trainer that has these log-probabilities, [responses, LONGEST]."""
+    rollout, reference, mask, advantages = given
     recipe = RECIPES[name]
     loss_type, level = THEIRS[name]
     accelerator = MagicMock(num_processes=1)
@@ -85,15 +87,8 @@ def trl_loss(
     return loss
 
 
-def our_loss(
-    name: str,
-    logprobs: Tensor,
-    rollout: Tensor,
-    reference: Tensor,
-    mask: Tensor,
-    advantages: Tensor,
-    beta: float,
-) -> Tensor:
+def our_loss(name: str, logprobs: Tensor, given: Given, beta: float) -> Tensor:
+    rollout, reference, mask, advantages = given
     plain = LearnerSettings(longest_response=LONGEST, importance_correction="none", kl_coef=beta)
     config = plain.pursuing(RECIPES[name])
     lengths = mask.sum(1)
@@ -130,8 +125,9 @@ def test_loss_and_gradient_equal_trls(name: str, lengths: list[int], seed: int, 
     )
     advantages = torch.randn(len(lengths), generator=generator, dtype=torch.float64)
     ours, theirs = policy.clone().requires_grad_(), policy.clone().requires_grad_()
-    mine = our_loss(name, ours, rollout, reference, mask, advantages, beta)
-    its = trl_loss(name, theirs, rollout, reference, mask, advantages, beta)
+    given_alike = Given(rollout, reference, mask, advantages)
+    mine = our_loss(name, ours, given_alike, beta)
+    its = trl_loss(name, theirs, given_alike, beta)
     mine.backward()
     its.backward()
     torch.testing.assert_close(mine, its, atol=1e-7, rtol=1e-5)
