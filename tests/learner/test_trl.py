@@ -43,9 +43,9 @@ class Given(NamedTuple):
     advantages: Tensor  # [responses]
 
 
-def trl_loss(name: str, logprobs: Tensor, given: Given, beta: float) -> Tensor:
+def trl_loss(name: str, logprobs: Tensor, fixed: Given, beta: float) -> Tensor:
     """`GRPOTrainer._compute_loss` on a trainer that has these log-probabilities, [responses, LONGEST]."""
-    rollout, reference, mask, advantages = given
+    rollout, reference, mask, advantages = fixed
     recipe = RECIPES[name]
     loss_type, level = THEIRS[name]
     accelerator = MagicMock(num_processes=1)
@@ -87,8 +87,8 @@ def trl_loss(name: str, logprobs: Tensor, given: Given, beta: float) -> Tensor:
     return loss
 
 
-def our_loss(name: str, logprobs: Tensor, given: Given, beta: float) -> Tensor:
-    rollout, reference, mask, advantages = given
+def our_loss(name: str, logprobs: Tensor, fixed: Given, beta: float) -> Tensor:
+    rollout, reference, mask, advantages = fixed
     plain = LearnerSettings(longest_response=LONGEST, importance_correction="none", kl_coef=beta)
     config = plain.pursuing(RECIPES[name])
     lengths = mask.sum(1)
@@ -125,9 +125,9 @@ def test_loss_and_gradient_equal_trls(name: str, lengths: list[int], seed: int, 
     )
     advantages = torch.randn(len(lengths), generator=generator, dtype=torch.float64)
     ours, theirs = policy.clone().requires_grad_(), policy.clone().requires_grad_()
-    given_alike = Given(rollout, reference, mask, advantages)
-    mine = our_loss(name, ours, given_alike, beta)
-    its = trl_loss(name, theirs, given_alike, beta)
+    fixed = Given(rollout, reference, mask, advantages)
+    mine = our_loss(name, ours, fixed, beta)
+    its = trl_loss(name, theirs, fixed, beta)
     mine.backward()
     its.backward()
     torch.testing.assert_close(mine, its, atol=1e-7, rtol=1e-5)
