@@ -24,6 +24,7 @@ class LoadReport:
         tokens: How many tokens of a prompt the clip takes.
         digest: Identifies the pixels; empty without a clip.
         frame_times: When each frame is, seconds from the start of the clip; empty where they are evenly spaced.
+        duration: Length of the source video, or of the span of it, as it decodes, seconds; 0 without a clip.
         problem: Why there is no clip, or None.
     """
 
@@ -33,6 +34,7 @@ class LoadReport:
     tokens: int = 0
     digest: str = ""
     frame_times: tuple[float, ...] = ()
+    duration: float = 0.0
     problem: str | None = None
 
 
@@ -61,10 +63,19 @@ class VideoLoader:
             clip = self._decoder.decode(video, box_frames, span, frame_rate, windows)
         except ClipError as error:
             return LoadReport(video, time.monotonic() - started, problem=error.reason), None
-        tokens = self._decoder.contract.count_tokens(*clip.frames.shape[:3])
-        times = clip.frame_times if windows else ()
-        return LoadReport(video, time.monotonic() - started, clip.nbytes, tokens, clip.digest, times), clip
+        return self._report(video, clip, started, clip.frame_times if windows else ()), clip
 
     def shutdown(self) -> None:
         """End the decoding process."""
         self._decoder.close()
+
+    def _report(self, video: str, clip: Clip, started: float, frame_times: tuple[float, ...]) -> LoadReport:
+        return LoadReport(
+            video,
+            time.monotonic() - started,
+            nbytes=clip.nbytes,
+            tokens=self._decoder.contract.count_tokens(*clip.frames.shape[:3]),
+            digest=clip.digest,
+            frame_times=frame_times,
+            duration=clip.duration,
+        )

@@ -110,6 +110,7 @@ def test_a_span_makes_another_clip_with_a_fate_of_its_own(make_pool: MakePool, f
     clips = pool.request([whole, part, beyond])
     assert fetch(clips[0]).total_frames == 64
     assert fetch(clips[1]).frame_indices == (8, 12, 16, 20)
+    assert (pool.duration(whole), pool.duration(part)) == (8.0, 2.0)
     assert clips[2] is None
     assert pool.problem(whole) is None and "past the end" in str(pool.problem(beyond))
 

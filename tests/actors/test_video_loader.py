@@ -23,3 +23,12 @@ def test_windows_reach_the_decoder_and_the_report_says_where_frames_are(tmp_path
     assert even.frame_indices != clip.frame_indices and even.digest != clip.digest
     assert (even_report.frame_times, report.frame_times) == ((), clip.frame_times)
     assert even_report.tokens == report.tokens
+
+
+def test_the_report_tells_how_long_the_clip_is_whatever_its_annotation_says(tmp_path: Path) -> None:
+    path = str(write_video(tmp_path / "x.mp4", frames=64))
+    gone = str(tmp_path / "gone.mp4")
+    loader = VideoLoader(SamplingContract(), 20.0)
+    whole, part, none = (loader.load(*request)[0] for request in ((path,), (path, (), (5.0, 90.0)), (gone,)))
+    loader.shutdown()
+    assert (whole.duration, part.duration, none.duration) == (8.0, 3.0, 0.0)
