@@ -18,11 +18,9 @@ from transformers.video_utils import VideoMetadata
 from data.mrope import MropeLayout, mrope_position_ids
 from data.prompts import THINKING, PromptStyle, render_prompt
 from data.sampling import SamplingContract
-from data.schema import VideoPrompt
+from data.schema import VISION_TOKENS, VideoPrompt
 from data.video import Clip
 
-# Not to be sampled: the learner would count more placeholders than the clip has features.
-VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 # For the video processor of either engine: the frames are what the policy is to see.
 VIDEO_KWARGS = {"do_resize": False, "do_sample_frames": False, "cap_pixels_per_frame": False}
 
@@ -192,6 +190,6 @@ def video_metadata(clip: Clip) -> dict[str, Any]:
 
 
 def banned_token_ids(tokenizer: Any) -> list[int]:
-    """Ids of the vision tokens, which must never be sampled."""
+    """Ids of the vision tokens, not to be sampled: the learner would count more placeholders than features."""
     vocabulary = tokenizer.get_vocab()
     return [vocabulary[token] for token in VISION_TOKENS if token in vocabulary]

@@ -19,6 +19,8 @@ from rewards.tasks import SPECS
 from rewards.tasks.tracking import NUM_BOXES as NUM_BOXES
 
 LETTERS = "ABCDEFGHIJ"
+# Stand for a clip in the text of a prompt, which holds one: neither an annotation nor a response may have its own.
+VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 # A frame index beyond this is a mistake in any video, and does not fit the decoder's integers.
 MAX_FRAME = 2**31 - 1
 
@@ -218,6 +220,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
+def _is_wording(value: Any) -> bool:
+    return _is_text(value) and not any(token in value for token in VISION_TOKENS)
+
+
 def _is_name(value: Any) -> bool:
     return _is_text(value) or type(value) is int
 
@@ -236,7 +242,7 @@ def _is_target(value: Any) -> bool:
 
 def _is_options(value: Any) -> bool:
     fits = isinstance(value, list) and len(value) <= len(LETTERS)
-    return fits and all(_is_text(option) or is_number(option) for option in value)
+    return fits and all(_is_wording(option) or is_number(option) for option in value)
 
 
 def _is_frames(value: Any) -> bool:
@@ -247,10 +253,10 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": (_is_name, "text or a whole number"),
     "task": (_is_task, f"one of {', '.join(Task)}"),
     "video": (_is_path, "the path of a clip"),
-    "question": (_is_text, "text"),
+    "question": (_is_wording, "text without vision tokens"),
     "duration": (_is_positive, "a positive number of seconds"),
     "target": (_is_target, "an object"),
-    "options": (_is_options, f"a list of at most {len(LETTERS)} texts"),
+    "options": (_is_options, f"a list of at most {len(LETTERS)} texts without vision tokens"),
     "box_frames": (_is_frames, "a list of frame numbers"),
     "span": (_is_span, "[start, end] in seconds, 0 <= start < end"),
     "frame_rate": (_is_positive, "a positive number of frames per second"),

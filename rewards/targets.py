@@ -124,7 +124,7 @@ def interval_problem(interval: object, duration: float | None) -> str | None:
     if not start < end:
         return f"target interval {interval} must satisfy start < end"
     if start >= duration or end <= 0:
-        return f"target interval {interval} lies outside the clip of {duration} s"
+        return f"target interval {interval} lies outside the clip of {duration:g} s"
     return None
 
 

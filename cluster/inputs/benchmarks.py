@@ -12,7 +12,7 @@ from typing import Any
 from cluster.config import SYNTHETIC, Dataset, RunConfig
 from cluster.errors import ConfigError
 from cluster.inputs.clip_files import ClipFiles
-from cluster.inputs.datasets import capped, read_entry, skipped, unset_variables
+from cluster.inputs.datasets import capped, read_entry, remarks, unset_variables
 from cluster.inputs.prompts import prepare_held_out
 from cluster.progress.display import Progress
 from data.readers import DatasetError
@@ -107,11 +107,11 @@ def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:
     if unset := unset_variables(entry):
         raise ConfigError(f"dataset {entry.name}: the environment variable {unset[0]} is not set")
     try:
-        prompts, problems = read_entry(entry, set(Task))
+        prompts, reading = read_entry(entry, set(Task))
     except (DatasetError, OSError) as error:
         raise ConfigError(f"dataset {entry.name} cannot be read: {error}") from error
-    for warning in skipped(problems, entry.name):
+    for warning in remarks(reading, entry.name):
         progress.warn(warning)
     if not prompts:
         raise ConfigError(f"dataset {entry.name}: nothing in it can be used")
-    return Benchmark(entry.name, tuple(capped(entry, prompts, config.run.seed)), tuple(problems))
+    return Benchmark(entry.name, tuple(capped(entry, prompts, config.run.seed)), tuple(reading.problems))

@@ -1,8 +1,9 @@
-"""Which prompts can be used: their clip decodes, and they are not too long for the engines."""
+"""Which prompts can be used: the clip decodes, holds the answer's times, and is not too long for the engines."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from actors.clip_pool import ClipPool
@@ -10,7 +11,7 @@ from cluster.errors import RunFailure
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.prompt_mix import Draw
 from data.encoding import VideoEncoder
-from data.schema import VideoPrompt
+from data.schema import VideoPrompt, target_problem
 
 # Named one by one; the display and `facts.json` are no place for thousands.
 MOST_NAMED = 20
@@ -64,6 +65,9 @@ class UsableClips:
         broken = self._pool.problem(prompt)
         if broken is not None:
             return f"{prompt.video}: {broken}"
+        outside = target_problem(replace(prompt, duration=self._pool.duration(prompt)))
+        if outside is not None:
+            return f"prompt {prompt.id}: {outside}, as {prompt.video} decodes"
         tokens = self._encoder.text_tokens(prompt) + self._pool.tokens(prompt)
         if tokens > self._max_prompt_tokens:
             allowed = f"rollout.max_prompt_tokens allows {self._max_prompt_tokens}"

@@ -14,7 +14,7 @@ from cluster.errors import RunFailure
 from cluster.inputs.grades import differing_settings, read_difficulties
 from cluster.inputs.prompt_mix import Pool
 from cluster.progress.display import Progress
-from data.readers import DatasetError, DatasetSpec, read_dataset
+from data.readers import DatasetError, DatasetSpec, Reading, read
 from data.schema import Task, VideoPrompt
 
 # Skipped entries that are named one by one.
@@ -62,15 +62,15 @@ def unset_variables(entry: Dataset) -> list[str]:
     return [braced or plain for text in texts for braced, plain in _VARIABLE.findall(text)]
 
 
-def read_entry(entry: Dataset, tasks: Collection[Task]) -> tuple[list[VideoPrompt], list[str]]:
-    """The prompts of an entry that its filters and `tasks` leave, named `<dataset>/<id>`, and what had to be skipped.
+def read_entry(entry: Dataset, tasks: Collection[Task]) -> tuple[list[VideoPrompt], Reading]:
+    """The prompts of an entry that its filters and `tasks` leave, named `<dataset>/<id>`, and all that was read.
 
     Raises:
         DatasetError, OSError: it cannot be read.
     """
-    prompts, problems = read_dataset(spec_of(entry))
-    wanted = (prompt for prompt in prompts if prompt.task in tasks and _lasts(prompt, entry.duration))
-    return [replace(prompt, id=f"{entry.name}/{prompt.id}") for prompt in wanted], problems
+    reading = read(spec_of(entry))
+    wanted = (prompt for prompt in reading.prompts if prompt.task in tasks and _lasts(prompt, entry.duration))
+    return [replace(prompt, id=f"{entry.name}/{prompt.id}") for prompt in wanted], reading
 
 
 def training_pools(config: RunConfig, tasks: Collection[Task], progress: Progress) -> list[Pool]:
@@ -105,25 +105,28 @@ def difficulty_band(
 
 
 def read_or_fail(entry: Dataset, tasks: Collection[Task], progress: Progress) -> list[VideoPrompt]:
-    """`read_entry`, with warnings of what was skipped.
+    """The prompts of `read_entry`, with warnings of what was skipped or looks wrong.
 
     Raises:
         RunFailure: the dataset cannot be read.
     """
     try:
-        prompts, problems = read_entry(entry, tasks)
+        prompts, reading = read_entry(entry, tasks)
     except (DatasetError, OSError) as error:
         raise RunFailure(f"dataset {entry.name} cannot be read: {error}") from error
-    for warning in skipped(problems, entry.name):
+    for warning in remarks(reading, entry.name):
         progress.warn(warning)
     return prompts
 
 
-def skipped(problems: Sequence[str], source: str) -> Iterator[str]:
-    """Warnings of what was skipped: the first by name, then how many."""
+def remarks(reading: Reading, source: str) -> Iterator[str]:
+    """Warnings of what was skipped, the first by name, then how many; and of what looks wrong and is used."""
+    problems, doubts = reading.problems, reading.warnings
     yield from (f"skipped {problem}" for problem in problems[:MOST_NAMED])
     if len(problems) > MOST_NAMED:
         yield f"skipped {len(problems)} entries of {source} in all"
+    if doubts:
+        yield f"{len(doubts)} of {source} used as annotated, the first: {doubts[0]}"
 
 
 def capped(entry: Dataset, prompts: list[VideoPrompt], seed: int) -> list[VideoPrompt]:

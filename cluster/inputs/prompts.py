@@ -10,13 +10,14 @@ from pathlib import Path
 from cluster.config import SYNTHETIC, RunConfig
 from cluster.errors import RunFailure
 from cluster.inputs.clip_files import ClipFiles
-from cluster.inputs.datasets import difficulty_band, held_out_prompts, skipped, training_pools
+from cluster.inputs.datasets import difficulty_band, held_out_prompts, remarks, training_pools
 from cluster.inputs.prompt_mix import Pool, PromptStream
 from cluster.progress.display import Progress
 from data.prompts import PromptStyle
+from data.readers import DatasetSpec, read
 from data.rendering import RENDERING_VERSION
 from data.sampling import SamplingContract
-from data.schema import Task, VideoPrompt, read_annotations, write_annotations
+from data.schema import Task, VideoPrompt, write_annotations
 from data.synthetic import HELD_OUT_SEED_START, TASKS, Scene, make_scene
 from rewards.scoring import read_options
 
@@ -150,10 +151,10 @@ def _render(
 
 
 def _read(source: str, tasks: Mapping[Task, float], progress: Progress) -> list[VideoPrompt]:
-    prompts, problems = read_annotations(source)
-    for warning in skipped(problems, source):
+    reading = read(DatasetSpec(source, "jsonl", Path(source)))
+    for warning in remarks(reading, source):
         progress.warn(warning)
-    return _some([prompt for prompt in prompts if prompt.task in tasks], tasks, source)
+    return _some([prompt for prompt in reading.prompts if prompt.task in tasks], tasks, source)
 
 
 def _some(

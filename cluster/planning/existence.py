@@ -139,11 +139,12 @@ def _dataset(config: RunConfig, key: str, entry: Dataset) -> Iterator[Problem]:
         yield Problem((key,), f"the environment variable {unset[0]} is not set")
         return
     try:
-        prompts, skipped = read_entry(entry, _wanted(config))
+        prompts, reading = read_entry(entry, _wanted(config))
     except (DatasetError, OSError) as error:
         yield Problem((f"{key}.annotations",), f"cannot be read: {error}")
         return
     if not prompts:
+        skipped = reading.problems
         first = f"; {len(skipped)} entries were skipped, the first: {skipped[0]}" if skipped else ""
         yield Problem((key,), f"nothing that data.tasks and its filters allow is in it{first}")
         return

@@ -17,6 +17,7 @@ from data.schema import VideoPrompt
 from tests.cluster.fakes import FakeClips, FakeEncoder, make_prompts
 
 CLIP_TOKENS = 10
+CLIP_SECONDS = 4.25
 TEXT_TOKENS = len("what?")
 
 
@@ -35,6 +36,9 @@ class FakePool:
     def tokens(self, prompt: VideoPrompt) -> int:
         return CLIP_TOKENS
 
+    def duration(self, prompt: VideoPrompt) -> float:
+        return CLIP_SECONDS
+
 
 def usable(pool: FakePool, limit: int = 100) -> tuple[UsableClips, list[str]]:
     warnings: list[str] = []
@@ -49,6 +53,19 @@ def test_a_clip_that_does_not_decode_is_named_once() -> None:
     assert clips.request(prompts) == ["p0.mp4", None, "p2.mp4"]
     assert warnings == ["skipped p1.mp4: the file is empty"]
     assert [clips.problem(prompt) for prompt in prompts] == [None, "p1.mp4: the file is empty", None]
+
+
+@pytest.mark.parametrize(
+    ("interval", "fits"), [([1.0, 2.0], True), ([4.0, 99.0], True), ([4.25, 5.0], False), ([6.0, 9.0], False)]
+)
+def test_an_interval_past_the_real_end_is_named_whatever_length_is_listed(
+    interval: list[float], fits: bool
+) -> None:
+    clips, warnings = usable(FakePool())
+    prompt = replace(make_prompts(1)[0], target={"interval": interval}, duration=99.0)
+    assert clips.request([prompt]) == ["p0.mp4" if fits else None]
+    outside = f"target interval {interval} lies outside the clip of 4.25 s"
+    assert warnings == ([] if fits else [f"skipped prompt p0: {outside}, as p0.mp4 decodes"])
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(CLIP_TOKENS + TEXT_TOKENS, True), (CLIP_TOKENS + 4, False)])

@@ -138,6 +138,15 @@ def test_a_band_holds_for_one_file_and_for_rendered_clips_too(tmp_path: Path) ->
         prepared(configured(tmp_path, num_prompts=4, grades=path, difficulty=[0, 1]))
 
 
+def test_intervals_that_reach_beyond_the_listed_duration_are_used_and_counted(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [replace(p, target={"interval": [3.0, 5.0]}) for p in GROUNDING])
+    prompts, progress = prepared(configured(tmp_path, datasets=[entry("when", path)]))
+    (warning,) = progress.warnings
+    assert len(prompts.train) == 20 and warning.startswith(
+        f"20 of when used as annotated, the first: {path}:1"
+    )
+
+
 def test_grades_of_other_settings_are_warned_of(tmp_path: Path, both: list[dict[str, Any]]) -> None:
     other = RunConfig.model_validate({"video": {"fps": 1.0}, "rollout": {"group_size": 4}})
     path = grade_all(tmp_path, {f"when/p{n}": 0.5 for n in range(20)}, other)

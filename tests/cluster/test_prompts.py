@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_annotation_files_give_their_usable_lines_of_the_wanted_tasks(tmp_path: 
     assert held == ["h0", "h1", "h2"]
     (warning,) = progress.warnings
     assert f"{source}:5" in warning
+
+
+def test_intervals_that_reach_beyond_the_listed_duration_are_used_and_counted(tmp_path: Path) -> None:
+    beyond = [replace(prompt, target={"interval": [3.0, 5.0]}) for prompt in make_prompts(2)]
+    source = write(tmp_path / "a.jsonl", *beyond)
+    held_out = write(tmp_path / "b.jsonl", *make_prompts(1, prefix="h"))
+    train, _, progress = from_files(tmp_path, source, held_out, tasks={Task.TEMPORAL_GROUNDING: 1.0})
+    assert sorted(train) == ["p0", "p1"]
+    reaches = "interval [3.0, 5.0] reaches beyond the listed duration of 4.0 s"
+    assert progress.warnings == [f"2 of {source} used as annotated, the first: {source}:1: {reaches}"]
 
 
 def test_fewer_prompts_than_the_file_has_are_a_sample_of_it(tmp_path: Path) -> None:

@@ -13,10 +13,9 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
-from data import encoding
 from data.encoding import VideoEncoder, video_metadata, vllm_request
 from data.sampling import SamplingContract
-from data.schema import Task, VideoPrompt
+from data.schema import VISION_TOKENS, Task, VideoPrompt
 from data.video import Clip, decode_clip
 from tests.videos import write_video
 
@@ -161,7 +160,7 @@ def test_a_rate_dropped_on_one_side_gives_other_position_ids(
     def without_rate(clip: Clip) -> dict[str, Any]:
         return video_metadata(clip) | {"fps": None}
 
-    monkeypatch.setattr(encoding, "video_metadata", without_rate)
+    monkeypatch.setattr("data.encoding.video_metadata", without_rate)
     processed = serve("float32", vllm_request(clip, encoder.prompt_text(make_prompt())))
     assert processed["prompt_token_ids"] == encoded.token_ids
     assert not torch.equal(vllm_position_ids(config, processed), encoded.position_ids)
@@ -204,7 +203,7 @@ def test_a_question_with_a_placeholder_of_its_own_is_refused(
 
 def test_vision_tokens_are_banned(encoder: VideoEncoder) -> None:
     tokens = encoder._processor.tokenizer.convert_ids_to_tokens(encoder.banned_token_ids)
-    assert sorted(tokens) == sorted(encoding.VISION_TOKENS)
+    assert sorted(tokens) == sorted(VISION_TOKENS)
     assert encoder.video_token_id in encoder.banned_token_ids
 
 

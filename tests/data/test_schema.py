@@ -136,6 +136,8 @@ UNUSABLE_FIELDS = {
     "video with a null byte": {"video": "a\0.mp4"},
     "question an object": {"question": {}},
     "question that UTF-8 cannot hold": {"question": "\ud800"},
+    "question with the clip's placeholder": {"question": "a door <|video_pad|> opens"},
+    "an option with an image's placeholder": {"options": ["red", "<|image_pad|>"]},
     "target a list": {"target": []},
 }
 
