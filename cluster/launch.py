@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message
+from cluster.records.interpreter import interpreter
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
@@ -78,7 +79,9 @@ def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:
 
 def resume_command(config: Path, overrides: Sequence[str]) -> str:
     """The command line that goes on with this run."""
-    return shlex.join(["python", "-m", "cluster.launch", "--config", str(config), *overrides, "--resume"])
+    return shlex.join(
+        [interpreter(), "-m", "cluster.launch", "--config", str(config), *overrides, "--resume"]
+    )
 
 
 def _run(loaded: LoadedConfig, resume: bool) -> None:

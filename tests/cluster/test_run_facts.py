@@ -21,13 +21,17 @@ def test_the_command_line_is_the_one_typed(tmp_path: Path) -> None:
     for call in (["-m", "spoken"], ["-m", "spoken.launch"], ["spoken/launch.py"]):
         command = [sys.executable, *call, "--config", "a b.yaml"]
         done = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": f"{root}:{tmp_path}"}
+            command,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={"PYTHONPATH": f"{root}:{tmp_path}", "PATH": ""},
         )
         said.append(done.stdout.strip())
     assert said == [
-        "python -m spoken --config 'a b.yaml'",
-        "python -m spoken.launch --config 'a b.yaml'",
-        "python spoken/launch.py --config 'a b.yaml'",
+        f"{sys.executable} -m spoken --config 'a b.yaml'",
+        f"{sys.executable} -m spoken.launch --config 'a b.yaml'",
+        f"{sys.executable} spoken/launch.py --config 'a b.yaml'",
     ]
 
 

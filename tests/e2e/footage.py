@@ -1,4 +1,4 @@
-"""An annotation file as users bring it: clips of many shapes, among them damaged ones, and one prompt too many."""
+"""An annotation file as users bring it: clips of many shapes, damaged ones, a prompt too long, a time past the end."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ SHAPES = (
 )
 DAMAGED = ("cut", "empty")
 TOO_LONG = "long"
+# The listed duration is wrong.
+LATE = "late"
 
 
 def write_dataset(folder: Path) -> Path:
-    """Two prompts per good clip, one per damaged clip, one prompt far too long. Returns the annotation file."""
+    """Two prompts per good clip, one per damaged clip, one far too long and one past the end. Returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (frames, fps, width, height) in enumerate(SHAPES):
@@ -37,6 +39,7 @@ def write_dataset(folder: Path) -> Path:
     (folder / "empty.mp4").touch()
     lines += [grounding(name, f"{name}.mp4", 3.0) for name in DAMAGED]
     lines.append(choice(TOO_LONG, "clip-0.mp4", 3.0, question="What " + "colour is it " * 300 + "?"))
+    lines.append(grounding(LATE, "clip-0.mp4", 99.0))
     path = folder / "prompts.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
@@ -57,7 +60,7 @@ def write_held_out(folder: Path) -> Path:
 def good_ids(dataset: Path) -> set[str]:
     """The prompts that can be used."""
     prompts: list[VideoPrompt] = read_annotations(dataset)[0]
-    return {prompt.id for prompt in prompts} - {*DAMAGED, TOO_LONG}
+    return {prompt.id for prompt in prompts} - {*DAMAGED, TOO_LONG, LATE}
 
 
 def grounding(name: str, video: str, seconds: float) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster.records.interpreter import interpreter
 from tests.e2e.launching import Finished, Launched, launch, left_behind
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -60,7 +61,7 @@ def test_a_killed_process_is_named_within_a_minute(
     assert time.monotonic() - began < 60
     message = run.output()[run.output().index(f"{name} failed while") :]
     assert "\n  | " in message  # its last words
-    assert "Resume with: python -m cluster.launch" in message
+    assert f"Resume with: {interpreter()} -m cluster.launch" in message
     assert message.rstrip().endswith("--resume")
     assert left_behind(processes) == []
 

@@ -20,7 +20,8 @@ from safetensors import safe_open
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from cluster.config import RunConfig
-from tests.e2e.footage import DAMAGED, REWARDS, TOO_LONG, good_ids
+from cluster.records.interpreter import interpreter
+from tests.e2e.footage import DAMAGED, LATE, REWARDS, TOO_LONG, good_ids
 from tests.e2e.launching import (
     STEPS,
     Finished,
@@ -111,13 +112,15 @@ def test_every_response_is_of_the_weights_before_its_step(finished: Finished) ->
 def test_damaged_clips_and_long_prompts_are_skipped_counted_and_shown(
     finished: Finished, dataset: Path
 ) -> None:
-    """The steps go through the dataset more than once, so each of the three is met."""
+    """The steps go through the dataset more than once, so each of the four is met."""
     used = {name for names in prompt_ids(finished.run_dir).values() for name in names}
     assert used == good_ids(dataset)
-    assert sum(r["clips_skipped"] for r in steps(finished.run_dir)) >= len(DAMAGED) + 1
+    assert sum(r["clips_skipped"] for r in steps(finished.run_dir)) >= len(DAMAGED) + 2
     assert steps(finished.run_dir)[-1]["clips_quarantined"] == len(DAMAGED) + 1  # a held-out one too
     for name in DAMAGED:
         assert f"warning: skipped {dataset.parent / name}.mp4: " in finished.output
+    assert f"warning: skipped prompt {LATE}: target interval " in finished.output
+    assert "lies outside the clip of 3 s, as " in finished.output
     assert f"warning: skipped prompt {TOO_LONG}: 1" in finished.output
     assert "tokens with its clip, rollout.max_prompt_tokens allows 256" in finished.output
     assert "prompts skipped" in finished.output
@@ -187,7 +190,7 @@ def test_ctrl_c_ends_it_within_seconds_and_leaves_no_process(interrupted: Launch
     assert interrupted.wait(60) == 130, interrupted.output()
     assert time.monotonic() - began < 20
     assert left_behind(processes) == []
-    assert "Interrupted. Resume with: python -m cluster.launch" in interrupted.output()
+    assert f"Interrupted. Resume with: {interpreter()} -m cluster.launch" in interrupted.output()
     assert "--resume" in interrupted.output().splitlines()[-1]
     assert "Traceback" not in interrupted.output()
 

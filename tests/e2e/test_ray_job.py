@@ -133,7 +133,7 @@ def scrape(url: str) -> str | None:
 
 def zoetrope_metrics(cluster: Cluster) -> set[str]:
     """Names on the metrics endpoint that are ours."""
-    lines = (scrape(cluster.records.metrics) or "").splitlines()
+    lines = (scrape(cluster.metrics) or "").splitlines()
     return {line.split("{")[0] for line in lines if line.startswith("ray_zoetrope_")}
 
 
