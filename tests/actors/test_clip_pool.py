@@ -25,15 +25,7 @@ CONTRACT = SamplingContract()
 CLIP_BYTES = 16 * 112 * 112 * 3
 MakePool = Callable[..., tuple[ClipPool, dict[str, Any]]]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    started = not ray.is_initialized()
-    if started:
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    if started:
-        ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 @pytest.fixture(scope="module")

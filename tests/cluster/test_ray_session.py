@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import ray
+from ray._raylet import AuthenticationMode, get_authentication_mode
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
@@ -37,8 +38,8 @@ def config(**sections: dict[str, Any]) -> RunConfig:
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    if ray.is_initialized():
-        pytest.skip("this process is part of a cluster already")
+    """A process that is part of no cluster, and to which nobody said how Ray authenticates."""
+    ray.shutdown()
     for name in ("RAY_ADDRESS", *AUTHENTICATION):
         monkeypatch.delenv(name, raising=False)
 
@@ -92,6 +93,11 @@ def test_a_cluster_that_is_not_there(address: str) -> None:
     elsewhere = config(ray={"address": address})
     with pytest.raises(RunFailure, match=f"Could not join Ray at {address}: "), ray_session(elsewhere):
         pytest.fail("the run was started")
+
+
+def test_the_ray_of_the_tests_asks_for_no_token(ray_cluster: None) -> None:
+    """Ray writes one into the home folder where it asks for one."""
+    assert get_authentication_mode() is AuthenticationMode.DISABLED
 
 
 def test_the_configured_address_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
