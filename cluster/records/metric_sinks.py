@@ -15,6 +15,8 @@ from cluster.records.metrics import StepRecord, scalars
 PREFIX = "zoetrope_"
 TAGS = ("run", "stage", "task", "component")
 WANDB_PATIENCE_S = 20.0
+# After Ctrl-C, which is to end a run within seconds.
+WANDB_PATIENCE_IN_A_HURRY_S = 3.0
 
 
 class Sink(Protocol):
@@ -25,8 +27,8 @@ class Sink(Protocol):
     def write(self, record: StepRecord) -> None:
         """Pass on a step's scalars without waiting for anybody."""
 
-    def close(self) -> None:
-        """Pass on what is still held back, and let go."""
+    def close(self, in_a_hurry: bool) -> None:
+        """Pass on what is still held back, and let go: within seconds if in a hurry, whatever that loses."""
 
 
 class RayMetricsSink:
@@ -54,7 +56,7 @@ class RayMetricsSink:
         for component, tokens in record.tokens.model_dump(exclude_none=True).items():
             self._count("tokens", tokens, self._tags(record, component=component))
 
-    def close(self) -> None:
+    def close(self, in_a_hurry: bool) -> None:
         """Nothing is held back: Ray scrapes the last values by itself."""
 
     def _tags(self, record: StepRecord, task: str = "", component: str = "") -> dict[str, str]:
@@ -102,13 +104,14 @@ class WandbSink:
         self._raise_failure()
         self._records.put(record)
 
-    def close(self) -> None:
+    def close(self, in_a_hurry: bool) -> None:
         """Give wandb a little time to finish; raises what it raised, or TimeoutError."""
+        patience = WANDB_PATIENCE_IN_A_HURRY_S if in_a_hurry else WANDB_PATIENCE_S
         self._records.put(None)
-        self._thread.join(WANDB_PATIENCE_S)
+        self._thread.join(patience)
         self._raise_failure()
         if self._thread.is_alive():
-            raise TimeoutError(f"not finished after {WANDB_PATIENCE_S:.0f} s")
+            raise TimeoutError(f"not finished after {patience:.0f} s")
 
     def _raise_failure(self) -> None:
         if self._error:

@@ -58,12 +58,12 @@ class RunLog:
         """Record the responses of a step."""
         self._samples.append(*records)
 
-    def close(self) -> None:
-        """Close the files, then the sinks."""
+    def close(self, in_a_hurry: bool = False) -> None:
+        """Close the files, then the sinks, which get less time for it in a hurry."""
         for file in (self._cold_start, self._steps, self._samples):
             file.close()
         for sink in list(self._sinks):
-            self._guarded(sink, sink.close)
+            self._guarded(sink, partial(sink.close, in_a_hurry))
 
     def _guarded(self, sink: Sink, action: Callable[[], None]) -> None:
         # Broad on purpose: whatever wandb or Ray raise, the run is worth more than its dashboards.

@@ -150,10 +150,14 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
     warm = frontier is not None and (config.run_dir / COLD_START_POLICY).is_dir()
     stage = Stage.GRPO if warm or not config.has_cold_start else Stage.COLD_START
     log = RunLog(config.run_dir, sinks, progress.warn, stage, frontier.step if frontier else 0)
+    interrupted = False
     try:
         yield log
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
-        log.close()
+        log.close(in_a_hurry=interrupted)
 
 
 def _write_facts(config: RunConfig, started: datetime, seconds: float, progress: Progress) -> None:

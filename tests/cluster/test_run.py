@@ -20,7 +20,7 @@ from cluster.training import run as module
 from cluster.training import stages
 from cluster.training.training_loop import Frontier
 from data.schema import Task
-from tests.cluster.fakes import make_config, make_prompts
+from tests.cluster.fakes import FakeProgress, make_config, make_prompts
 
 
 def test_a_new_run_keeps_the_folder_of_an_earlier_one(
@@ -154,3 +154,18 @@ def test_a_run_that_fails_still_leaves_its_facts(monkeypatch: pytest.MonkeyPatch
     facts = module.read_facts(config.run_dir)
     assert facts is not None
     assert (facts.name, facts.steps) == ("run", 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "hurried"), [(KeyboardInterrupt(), True), (RunFailure("the reason"), False)]
+)
+def test_only_an_interrupt_leaves_the_sinks_little_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: BaseException, hurried: bool
+) -> None:
+    config = make_config(tmp_path / "run", logging={"wandb_mode": "disabled", "ray_metrics": False})
+    config.run_dir.mkdir()
+    closed: list[bool] = []
+    monkeypatch.setattr(module.RunLog, "close", lambda log, in_a_hurry: closed.append(in_a_hurry))
+    with pytest.raises(type(error)), module._run_log(config, None, FakeProgress()):  # type: ignore[arg-type]
+        raise error
+    assert closed == [hurried]

@@ -80,7 +80,7 @@ class BrokenSink:
         self.calls += 1
         raise ConnectionError("no route to host")
 
-    def close(self) -> None:
+    def close(self, in_a_hurry: bool) -> None:
         self.calls += 1
 
 
@@ -106,7 +106,7 @@ class RecordingSink:
     def write(self, record: StepRecord) -> None:
         self.steps.append(record.step)
 
-    def close(self) -> None:
+    def close(self, in_a_hurry: bool) -> None:
         pass
 
 
@@ -188,3 +188,17 @@ def test_a_wandb_that_cannot_start_costs_one_warning_and_no_time(
     log.close()
     assert len(warnings) == 1 and "wandb is broken here" in warnings[0]
     assert json.loads((tmp_path / STEPS_FILE).read_text())["step"] == 1
+
+
+def test_after_an_interrupt_wandb_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb.py").write_text("import time\ntime.sleep(12)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    warnings: list[str] = []
+    log = RunLog(tmp_path, [WandbSink("offline", "tests", "night", tmp_path, {})], warn=warnings.append)
+    started = time.monotonic()
+    log.close(in_a_hurry=True)
+    assert time.monotonic() - started < 6
+    assert len(warnings) == 1 and "not finished after 3 s" in warnings[0]

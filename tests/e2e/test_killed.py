@@ -14,7 +14,7 @@ import pytest
 from cluster.records.interpreter import interpreter
 from tests.e2e.launching import Finished, Launched, launch, left_behind
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 # Process title, name in the message.
 VICTIMS = {
@@ -24,8 +24,9 @@ VICTIMS = {
     "reward-worker": ("ray::RewardWorker", "reward-0"),
     "loader": ("ray::VideoLoader", "loader-0"),
 }
-FAST = ("engine", "learner-rank")
-PARAMETERS = [pytest.param(v, marks=() if v in FAST else pytest.mark.slow, id=v) for v in VICTIMS]
+# Each costs a run of its own: one is killed whenever the tests run.
+ALWAYS = "engine"
+PARAMETERS = [pytest.param(v, marks=() if v == ALWAYS else pytest.mark.slow, id=v) for v in VICTIMS]
 # Many steps, and no clip stays decoded, so that every kind of actor is needed all the time.
 ENDLESS = ("grpo.steps=100000", "data.cache_gib=0.00001")
 
@@ -66,6 +67,7 @@ def test_a_killed_process_is_named_within_a_minute(
     assert left_behind(processes) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_engines_start(
     runs_folder: Path, data_arguments: list[str], finished: Finished
 ) -> None:

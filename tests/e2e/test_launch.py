@@ -1,6 +1,6 @@
 """Whole runs by the launch command: Ray, vLLM, DeepSpeed with ZeRO-3, real videos; two workers of every kind.
 
-One run serves most tests. A second one like it is interrupted and resumed: it must end up the same.
+One run serves most tests. A second one like it, of the slow tests, is interrupted and resumed: it must end up the same.
 """
 
 from __future__ import annotations
@@ -33,15 +33,18 @@ from tests.e2e.launching import (
     records,
 )
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 MISMATCH_BOUND = 1.0001
 
 
 @pytest.fixture(scope="module")
 def interrupted(runs_folder: Path, arguments: list[str]) -> Launched:
-    """The same run in another folder, at its third step; the checkpoint is behind the second."""
-    run = launch(runs_folder, "again", *arguments)
+    """The same run in another folder, at its third step; the checkpoint is behind the second.
+
+    It has the metrics that a run has by default, which take time to close.
+    """
+    run = launch(runs_folder, "again", *arguments, "logging.ray_metrics=true", "logging.wandb_mode=offline")
     run.wait_for_step(3, 600)
     return run
 
@@ -182,6 +185,7 @@ def test_the_policy_is_a_checkpoint_that_transformers_loads_and_is_not_the_one_i
     assert all(math.isfinite(distance) and distance < 0.1 for distance in moved)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_within_seconds_and_leaves_no_process(interrupted: Launched) -> None:
     processes = interrupted.family()
     assert len(processes) > 10
@@ -195,6 +199,7 @@ def test_ctrl_c_ends_it_within_seconds_and_leaves_no_process(interrupted: Launch
     assert "Traceback" not in interrupted.output()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_curve_twice(finished: Finished, interrupted: Launched) -> None:
     """To the last digit: rewards, losses, gradients, and every response."""
     again = curve(interrupted.run_dir)
@@ -207,6 +212,7 @@ def test_the_same_seed_gives_the_same_curve_twice(finished: Finished, interrupte
     assert texts == others
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_at_the_exact_prompt_and_ends_the_same(
     finished: Finished, interrupted: Launched, runs_folder: Path, arguments: list[str]
 ) -> None:

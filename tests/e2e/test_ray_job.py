@@ -19,7 +19,7 @@ import pytest
 
 from tests.e2e.launching import ROOT, SMALL, records
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 BIN = Path(sys.executable).parent
 MEGABYTE = 2**20
@@ -137,6 +137,7 @@ def zoetrope_metrics(cluster: Cluster) -> set[str]:
     return {line.split("{")[0] for line in lines if line.startswith("ray_zoetrope_")}
 
 
+@pytest.mark.slow
 def test_a_job_streams_its_log_and_shows_its_metrics(cluster: Cluster, tmp_path: Path) -> None:
     job = cluster.submit(
         *(argument for argument in SMALL if not argument.startswith(("ray.", "logging.ray"))),
