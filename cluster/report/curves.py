@@ -13,18 +13,23 @@ PERCENT = 100.0
 STAGES = ("rollout", "learn", "sync", "reward", "decode")
 
 
-def task_charts(records: Sequence[StepRecord], results: Results | None) -> list[Chart]:
-    """One chart per reported metric of each task, in percent, with the format reward beside it."""
+def task_charts(records: Sequence[StepRecord], results: Results | None, ended: bool = True) -> list[Chart]:
+    """One chart per reported metric of each task, in percent, with the format reward beside it.
+
+    Args:
+        results: Gives the levels to beat.
+        ended: False where the run was not evaluated after GRPO: what `results` says of that is not drawn.
+    """
     seen = {task for record in records for task in record.tasks}
     return [
-        task_chart(records, task, metric, _result(results, task, metric))
+        task_chart(records, task, metric, _levels(_result(results, task, metric), ended))
         for task, metrics in METRICS.items()
         if task in seen
         for metric in metrics
     ]
 
 
-def task_chart(records: Sequence[StepRecord], task: str, metric: str, result: MetricResult | None) -> Chart:
+def task_chart(records: Sequence[StepRecord], task: str, metric: str, levels: Sequence[Level]) -> Chart:
     """A metric of the training responses over the steps, and what held-out evaluation says of it."""
     curves = [
         Series("format", "format", _component(records, task, "format")),
@@ -34,7 +39,7 @@ def task_chart(records: Sequence[StepRecord], task: str, metric: str, result: Me
         metric_name(task, metric),
         [record.step for record in records],
         curves,
-        levels=[] if result is None else _levels(result),
+        levels=levels,
         form=".1f",
         bottom=0.0,
         top=PERCENT,
@@ -115,13 +120,15 @@ def _result(results: Results | None, task: str, metric: str) -> MetricResult | N
     return next((one for one in found if one.metric == metric), None)
 
 
-def _levels(result: MetricResult) -> list[Level]:
-    after = result.grpo
-    return [
+def _levels(result: MetricResult | None, ended: bool) -> list[Level]:
+    if result is None:
+        return []
+    to_beat = [
         Level("constant", "constant", result.constant),
         Level("cold start", "cold", result.cold_start.mean),
-        Level("held-out", "policy", after.mean, after.low, after.high),
     ]
+    after = result.grpo
+    return [*to_beat, Level("held-out", "policy", after.mean, after.low, after.high)] if ended else to_beat
 
 
 def _measured(chart: Chart) -> bool:

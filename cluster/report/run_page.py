@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
+from typing import cast
+
+import yaml
 
 from cluster.config.stored import CONFIG_FILE
 from cluster.progress.state import spoken
 from cluster.records.eval_records import EvalSample, eval_path, read_eval_samples
 from cluster.records.json_lines import read_records
 from cluster.records.metrics import StepRecord
-from cluster.records.results import RESULTS_FILE, read_results
+from cluster.records.results import RESULTS_FILE, compute_results, read_results
 from cluster.records.run_facts import RunFacts, read_facts
 from cluster.records.run_log import COLD_START_FILE, STEPS_FILE
 from cluster.report.charts import Chart, draw_chart
@@ -23,6 +26,7 @@ from cluster.report.clips import RULE, choose_clips, clip_cards
 from cluster.report.curves import health_charts, loss_charts, task_charts
 from cluster.report.page import REPORT_FILE, page_html, write_html
 from cluster.report.results import result_section
+from rewards import Mode
 
 
 def write_report(run_dir: Path) -> Path:
@@ -47,10 +51,12 @@ def report_html(run_dir: Path) -> str:
     steps = list(read_records(run_dir / STEPS_FILE, StepRecord))
     cold_steps = list(read_records(run_dir / COLD_START_FILE, StepRecord))
     before, after = _samples(run_dir, "cold_start"), _samples(run_dir, "grpo")
+    # A run that has not ended has an evaluation of its start, which the levels to beat are taken from.
+    known = results or (compute_results(before, before, _mode(run_dir)) if before else None)
     sections = [
         _header(facts, run_dir),
         result_section(results) if results else "",
-        _charts("Learning curves", CURVES_NOTE, task_charts(steps, results)),
+        _charts("Learning curves", CURVES_NOTE, task_charts(steps, known, ended=results is not None)),
         _charts("Health of the run", "", health_charts(steps) + loss_charts(cold_steps)),
         _clips(before, after or before),
         _footer(facts, run_dir),
@@ -61,7 +67,7 @@ def report_html(run_dir: Path) -> str:
 CURVES_NOTE = (
     "Rewards of the sampled training responses: faint per step, bold as a rolling mean. Dashed, what needs "
     "no learning: the best constant answer, and the cold start's greedy score on held-out clips. The point "
-    "at the right is the greedy held-out score after GRPO with its 95% interval."
+    "at the right, once the run has ended, is the greedy held-out score after GRPO with its 95% interval."
 )
 
 
@@ -124,6 +130,13 @@ def _footer(facts: RunFacts | None, run_dir: Path) -> str:
         versions = " · ".join(f"{escape(name)} {escape(number)}" for name, number in facts.versions.items())
         parts.append(f'<p class="quiet">{versions}</p>')
     return f"<footer>{''.join(parts)}</footer>" if parts else ""
+
+
+def _mode(run_dir: Path) -> Mode:
+    """How the run's samples were scored; its configuration may be of another version, so only this is read of it."""
+    config = run_dir / CONFIG_FILE
+    fields = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
+    return cast(Mode, fields.get("reward", {}).get("mode", "strict"))
 
 
 def _samples(run_dir: Path, stage: str) -> list[EvalSample]:

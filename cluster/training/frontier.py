@@ -10,6 +10,7 @@ from cluster.config import RunConfig
 from learner.checkpoint import newest_complete, read_client_state
 
 CHECKPOINTS = "checkpoints"
+POLICY = "policy"
 COLD_START_POLICY = "cold_start_policy"
 
 

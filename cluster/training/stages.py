@@ -22,8 +22,6 @@ from cluster.training import training_loop
 from cluster.training.cold_start import cold_start
 from cluster.training.frontier import COLD_START_POLICY, Frontier
 
-POLICY = "policy"
-
 
 def carry_out(
     config: RunConfig,
@@ -58,7 +56,6 @@ def carry_out(
     system.connect()
     training_loop.train(config, system, prompts, log, progress, frontier)
     evaluate(config, system, prompts.held_out, "grpo", progress)
-    system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
     _write_results(config)
 
 

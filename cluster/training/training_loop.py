@@ -15,7 +15,7 @@ from cluster.records.run_log import RunLog
 from cluster.runtime.system import System
 from cluster.training.curriculum import Curriculum, make_curriculum
 from cluster.training.experience import GroupProducer, Taken
-from cluster.training.frontier import CHECKPOINTS, Frontier
+from cluster.training.frontier import CHECKPOINTS, POLICY, Frontier
 from cluster.training.groups import Group
 from cluster.training.step_records import sample_records, step_record
 from learner.report import StepReport, follow
@@ -114,7 +114,11 @@ def check_mismatch(step: int, report: StepReport | None, config: RunConfig) -> N
 
 
 def save(config: RunConfig, system: System, frontier: Frontier) -> None:
-    """Write a checkpoint to resume from."""
+    """Write the policy, in place of the one before, and a checkpoint to resume from.
+
+    The policy comes first: a run that was killed in between and resumed behind its last step would not write it again.
+    """
+    system.learner.export_hf(str((config.run_dir / POLICY).absolute()))
     folder = str((config.run_dir / CHECKPOINTS).absolute())
     system.learner.save_checkpoint(folder, vars(frontier), config.checkpoint.keep)
 

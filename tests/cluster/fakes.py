@@ -126,6 +126,7 @@ class FakeLearner:
     def __init__(self) -> None:
         self.steps: list[tuple[str, list[TrainSample]]] = []
         self.saved: list[dict[str, Any]] = []
+        self.written: list[str] = []
         self.mismatch = 1.0
 
     def step(self, samples: Sequence[TrainSample], kind: str) -> StepReport:
@@ -136,10 +137,12 @@ class FakeLearner:
 
     def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int) -> str:
         self.saved.append(dict(client_state))
+        self.written.append(Path(folder).name)
         return folder
 
     def export_hf(self, folder: str) -> None:
-        Path(folder).mkdir(parents=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.written.append(Path(folder).name)
 
 
 class FakeEncoder:

@@ -203,6 +203,32 @@ def test_a_run_that_was_stopped_early_has_a_report_too(tmp_path: Path) -> None:
         write_report(tmp_path / "nowhere")
 
 
+def test_a_run_that_has_not_ended_shows_the_levels_to_beat(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    metrics = [m for result in read_results(copy).tasks.values() for m in result.metrics]
+    for name in ("results.json", "eval_grpo.jsonl"):
+        (copy / name).unlink()
+    curves = report_html(copy).split("<h2>Learning curves</h2>")[1].split("<h2>")[0].split("<figure")[1:]
+    for curve, metric in zip(curves, metrics, strict=True):
+        assert f"constant {metric.constant:.1f}</text>" in curve
+        assert f"cold start {metric.cold_start.mean:.1f}</text>" in curve
+        assert "held-out" not in curve
+
+
+def test_its_levels_are_scored_as_the_run_scores(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[str] = []
+    monkeypatch.setattr(
+        "cluster.report.run_page.compute_results", lambda before, after, mode: modes.append(mode)
+    )
+    shutil.copy(run / "eval_cold_start.jsonl", tmp_path)
+    for written in ("", "reward: {mode: paper}\n"):
+        (tmp_path / "config.yaml").write_text(f"run: {{name: x}}\n{written}")
+        write_report(tmp_path)
+    assert modes == ["strict", "paper"]
+
+
 def test_a_gap_breaks_the_line_and_a_lone_value_is_a_dot() -> None:
     chart = Chart("t", [1, 2, 3, 4], [Series("s", "policy", [0.1, None, 0.3, 0.4])])
     raw = re.findall(r'class="raw c-policy" points="([^"]+)"', draw_chart(chart))

@@ -14,7 +14,7 @@ from cluster.records.eval_records import eval_path
 from cluster.training import stages as module
 from cluster.training.frontier import Frontier
 from data.failures import ActorFailure
-from tests.cluster.fakes import FakeLearner, FakeProgress, FakeSystem, make_config, make_prompts
+from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts
 
 PROMPTS = PromptSet(make_prompts(3), make_prompts(2, prefix="h"), {})
 
@@ -38,7 +38,6 @@ class Recorded:
         monkeypatch.setattr(module.training_loop, "load", lambda *arguments: checkpoint)
         monkeypatch.setattr(module, "initial_policy", lambda config: Path("initial"))
         monkeypatch.setattr(module, "_write_results", lambda config: self.events.append("results"))
-        monkeypatch.setattr(FakeLearner, "export_hf", lambda learner, folder: self.events.append("export"))
 
     def stages(self, frontier: Frontier | None) -> list[str]:
         with ExitStack() as stack:
@@ -70,7 +69,6 @@ def test_a_new_run_does_everything_once(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "connect 40",
         "train",
         "evaluate grpo",
-        "export",
         "results",
         "shutdown",
     ]

@@ -68,6 +68,14 @@ def test_a_checkpoint_stands_behind_the_step_that_was_synced(tmp_path: Path) -> 
     assert [state["drawn"] for state in saved] == [[]] * 3
 
 
+def test_a_policy_is_written_with_every_checkpoint_and_never_later(tmp_path: Path) -> None:
+    """A run that is killed between the two and resumed goes on from the checkpoint before, and writes both again."""
+    system = FakeSystem()
+    run_loop(tmp_path / "run", system)
+    assert system.learner.written == ["policy", "checkpoints"] * 3
+    assert (tmp_path / "run" / "policy").is_dir()
+
+
 def test_a_resumed_loop_does_the_steps_that_are_left_with_their_prompts(tmp_path: Path) -> None:
     before, system = FakeSystem(), FakeSystem()
     _, whole, _ = run_loop(tmp_path / "whole", before)

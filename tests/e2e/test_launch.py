@@ -196,6 +196,7 @@ def test_ctrl_c_ends_it_within_seconds_and_leaves_no_process(interrupted: Launch
     assert left_behind(processes) == []
     assert f"Interrupted. Resume with: {interpreter()} -m cluster.launch" in interrupted.output()
     assert "--resume" in interrupted.output().splitlines()[-1]
+    assert (interrupted.run_dir / "policy" / "model.safetensors").exists()
     assert "Traceback" not in interrupted.output()
 
 
