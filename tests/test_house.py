@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = ("actors", "cluster", "data", "learner", "rewards")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES = sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+# What readers of the pages are to make themselves.
+MADE_BY_READERS = {"configs/mine.yaml"}
 
 
 def tool(name: str) -> str:
@@ -84,13 +88,28 @@ def test_make_commands_of_the_documents_exist(document: str) -> None:
     assert named <= make_targets()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
 def test_files_named_in_the_documents_exist(document: str) -> None:
-    named = re.findall(
-        r"\b(?:configs|scripts|docker|docs|cluster|tests)/[\w./-]*\w", (ROOT / document).read_text()
+    named = set(
+        re.findall(
+            r"(?<![\w./$}-])(?:actors|benchmarks|cluster|configs|data|docker|docs|learner|rewards|scripts|tests)/[\w./-]*\w",
+            (ROOT / document).read_text(),
+        )
     )
-    assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert [name for name in named - MADE_BY_READERS if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
+def test_links_of_the_documents_lead_somewhere(document: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / document).read_text())
+    assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
+def test_modules_run_by_the_documents_exist(document: str) -> None:
+    own = "|".join((*PACKAGES, "benchmarks"))
+    modules = re.findall(rf"python -m ((?:{own})\.[\w.]*\w)", (ROOT / document).read_text())
+    assert [name for name in modules if find_spec(name) is None] == []
 
 
 def code_of(document: str) -> list[str]:
