@@ -42,9 +42,9 @@ MISMATCH_BOUND = 1.0001
 def interrupted(runs_folder: Path, arguments: list[str]) -> Launched:
     """The same run in another folder, at its third step; the checkpoint is behind the second.
 
-    It has the metrics that a run has by default, which take time to close.
+    wandb is on, as it is by default: closing it takes time.
     """
-    run = launch(runs_folder, "again", *arguments, "logging.ray_metrics=true", "logging.wandb_mode=offline")
+    run = launch(runs_folder, "again", *arguments, "logging.wandb_mode=offline")
     run.wait_for_step(3, 600)
     return run
 
