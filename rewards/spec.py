@@ -131,6 +131,7 @@ class TaskSpec(Generic[T, O]):
         problem: Why a prompt cannot be used, or None. Judges values too: what passes passes `read_truth`.
         ask: The question, without how to answer it.
         answer: How to answer, with the tags, as the object of "give" and with a full stop.
+        solution: The annotated answer as a response would have it, given the options: the content of each block.
         baseline: The best constant answer.
         metrics: What benchmarks are quoted in, the main one first.
         options: The task's options.
@@ -146,6 +147,7 @@ class TaskSpec(Generic[T, O]):
     problem: Callable[[Question], str | None]
     ask: Callable[[Question], str]
     answer: Callable[[Question, O], str]
+    solution: Callable[[T, O], Mapping[str, str]]
     baseline: Callable[[Items[T]], Constant]
     metrics: tuple[Metric, ...]
     options: type[O]

@@ -8,7 +8,10 @@ from cluster.config.base import Section, described
 
 
 class ColdStartSection(Section):
-    """Supervised: before GRPO when the policy is `tiny`, the whole run when `run.algorithm` is `sft`."""
+    """Supervised: before GRPO when the policy is `tiny`, the whole run when `run.algorithm` is `sft`.
+
+    Synthetic clips have worked responses, those of datasets and annotation files their annotated answers alone.
+    """
 
     max_steps: int = described(1000, "Longest this stage may last, optimizer steps.", ge=1)
     think_steps: int = described(

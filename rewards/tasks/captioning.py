@@ -80,6 +80,7 @@ SPEC = TaskSpec[Caption, TaskOptions](
     answer=lambda question, options: (
         "a description of everything that happens, in order and a sentence for each event, inside <answer> </answer>."
     ),
+    solution=lambda truth, options: {"answer": truth.text},
     baseline=_baseline,
     metrics=(mean_of("recall", "recall", "mean share of the reference's events told of (AutoDQ recall)"),),
     options=TaskOptions,

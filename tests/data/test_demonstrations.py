@@ -32,9 +32,7 @@ def test_the_demonstrations_of_the_demo_are_the_measured_ones(task: Task) -> Non
 
 def test_a_demonstration_to_the_letter() -> None:
     scene, prompt = make_scene(Task.TEMPORAL_GROUNDING, 1, SamplingContract())
-    seconds = (
-        "0.0:none . 1.0:red from 2.0:none to 3.0:none . 4.0:none . 5.0:none . 6.0:none . 7.0:green . 8.0:none . "
-    )
+    seconds = "0.0:none . 1.0:red from 2.0:none to 3.0:none . 4.0:none . 5.0:none . 6.0:none . 7.0:green . 8.0:none . "
     thought = f"<think>{seconds} from 1.0 to 2.0</think>"
     assert introduce(scene, prompt) == thought
     assert demonstrate(scene, prompt) == f"{thought} <answer> from 1.0 to 2.0</answer>"
