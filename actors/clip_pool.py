@@ -64,6 +64,7 @@ class ClipPool:
         self._cached: OrderedDict[ClipKey, _Cached] = OrderedDict()
         self._quarantined: dict[ClipKey, str] = {}
         self._tokens: dict[ClipKey, int] = {}
+        self._durations: dict[ClipKey, float] = {}
         self._frame_times: dict[ClipKey, tuple[float, ...]] = {}
         self._counts: Counter[str] = Counter()
         self._cached_bytes = 0
@@ -101,6 +102,10 @@ class ClipPool:
     def tokens(self, prompt: VideoPrompt) -> int:
         """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
         return self._tokens[prompt.clip_key]
+
+    def duration(self, prompt: VideoPrompt) -> float:
+        """How long the clip of a prompt is, seconds, once it was requested and is not quarantined."""
+        return self._durations[prompt.clip_key]
 
     def problem(self, prompt: VideoPrompt) -> str | None:
         """Why the clip of a prompt was given up on, or None."""
@@ -158,6 +163,7 @@ class ClipPool:
             self._cached[key] = _Cached(load.clip, report.nbytes)
             self._cached_bytes += report.nbytes
             self._tokens[key] = report.tokens
+            self._durations[key] = report.duration
             if report.frame_times:
                 self._frame_times[key] = report.frame_times
         else:

@@ -22,6 +22,7 @@ class LoadReport:
         seconds: Time it took, retries included.
         nbytes: Size of the decoded pixels, bytes; 0 without a clip.
         tokens: How many tokens of a prompt the clip takes.
+        duration: Length of the video, or of the span of it, seconds; 0 without a clip.
         digest: Identifies the pixels; empty without a clip.
         frame_times: When each frame is, seconds from the start of the clip; empty where they are evenly spaced.
         problem: Why there is no clip, or None.
@@ -31,6 +32,7 @@ class LoadReport:
     seconds: float
     nbytes: int = 0
     tokens: int = 0
+    duration: float = 0.0
     digest: str = ""
     frame_times: tuple[float, ...] = ()
     problem: str | None = None
@@ -63,7 +65,8 @@ class VideoLoader:
             return LoadReport(video, time.monotonic() - started, problem=error.reason), None
         tokens = self._decoder.contract.count_tokens(*clip.frames.shape[:3])
         times = clip.frame_times if windows else ()
-        return LoadReport(video, time.monotonic() - started, clip.nbytes, tokens, clip.digest, times), clip
+        seconds = time.monotonic() - started
+        return LoadReport(video, seconds, clip.nbytes, tokens, clip.duration, clip.digest, times), clip
 
     def shutdown(self) -> None:
         """End the decoding process."""
