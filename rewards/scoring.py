@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rewards import strict
 from rewards.judge import Judge, LexicalJudge
-from rewards.result import Mode, Score, make_score
+from rewards.result import Mode, Score, make_score, weighted_sum
 from rewards.spec import Case, Choices, TaskOptions, TaskSpec
 from rewards.targets import BadTarget, is_number
 from rewards.tasks import SPECS, TASKS
@@ -154,6 +154,33 @@ class Scorer:
         bonus = options.length_bonus if fits and is_right else 0.0
         total = score.total + self._weights.get(LENGTH_BONUS, 1.0) * bonus
         return replace(score, rewards={**score.rewards, LENGTH_BONUS: bonus}, total=total)
+
+
+def withhold_lonely_bonus(
+    task: str,
+    scores: Sequence[Score],
+    options: Mapping[str, Any],
+    weights: Mapping[str, float] | None = None,
+) -> list[Score]:
+    """The scores of one group, without length bonuses where fewer than two responses are right.
+
+    Video-R1's released code gives the bonus to several right responses or to none: alone, it would tell a long right
+    response from the wrong ones, which its accuracy does already.
+
+    Args:
+        scores: Of the group's responses, by a `Scorer` with these options and weights.
+    """
+    above = read_options(task, options).length_bonus_above
+    is_lonely = sum(score.rewards[SPECS[task].main] > above for score in scores) < 2
+    return [
+        _without_bonus(score, weights) if is_lonely and score.rewards.get(LENGTH_BONUS) else score
+        for score in scores
+    ]
+
+
+def _without_bonus(score: Score, weights: Mapping[str, float] | None) -> Score:
+    rewards = {**score.rewards, LENGTH_BONUS: 0.0}
+    return replace(score, rewards=rewards, total=weighted_sum(rewards, weights or {}))
 
 
 @cache

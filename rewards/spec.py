@@ -54,7 +54,10 @@ class TaskOptions(BaseModel):
     )
 
     length_bonus: float = Field(
-        0.0, ge=0, description="Reward added to a right response of the wanted length; 0 adds none. No unit."
+        0.0,
+        ge=0,
+        description="Reward added to right responses of the wanted length, where a group has more than one right "
+        "response; 0 adds none. No unit.",
     )
     length_bonus_min_tokens: int = Field(320, ge=0, description="Shortest response that earns it, tokens.")
     length_bonus_max_tokens: int = Field(512, ge=1, description="Longest response that earns it, tokens.")
