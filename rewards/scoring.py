@@ -206,6 +206,11 @@ def measured_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in SPECS[task].options.shaping}
 
 
+def evaluation_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's options as evaluation scores by them: `measured_options`, with what its metrics need."""
+    return {**measured_options(task, options), **SPECS[task].options.evaluated}
+
+
 def read_target(task: str, target: object, choices: Choices = None) -> Any:
     """The checked target of a task: what its scoring compares with.
 

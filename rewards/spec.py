@@ -53,6 +53,9 @@ class TaskOptions(BaseModel):
         {"length_bonus", "length_bonus_min_tokens", "length_bonus_max_tokens", "length_bonus_above"}
     )
 
+    # What only metrics need, by name: benchmarks switch it on.
+    evaluated: ClassVar[Mapping[str, Any]] = {}
+
     length_bonus: float = Field(
         0.0,
         ge=0,
