@@ -175,9 +175,6 @@ class CurriculumSection(Section):
     floor: float = described(
         0.1, "Chance that a prompt of any difficulty is taken when its turn comes, 0-1.", ge=0.01, le=1
     )
-    newest: float = described(
-        0.5, "Weight of the newest group in a prompt's running difficulty, 0-1.", gt=0, le=1
-    )
     min_spread: float | None = described(
         None,
         "Groups are left out unless the standard deviation of their rewards is above this; null leaves out those "

@@ -17,7 +17,7 @@ def config(**sections: dict[str, Any]) -> RunConfig:
 
 ON_GPUS = {"gpus_per_worker": 1.0}
 TRAINED = {"path": "owner/name"}
-ENDPOINT = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m"}
+ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
 PATIENT = {"timeout_s": 600.0}
 
 CASES = {
@@ -253,5 +253,5 @@ def test_no_clip_has_more_tokens_than_planned(max_frames: int, max_pixels: int) 
 
 
 def test_all_mistakes_about_the_judge_are_found_at_once() -> None:
-    found = [problem.keys[0] for problem in contradictions(config(judge={"kind": "endpoint"}))]
+    found = [problem.keys[0] for problem in contradictions(config(judge={"base_url": "host:8000"}))]
     assert found == ["judge.base_url", "judge.model", "reward.timeout_s"]

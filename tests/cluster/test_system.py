@@ -115,7 +115,7 @@ def test_the_learner_is_set_up_as_configured() -> None:
     assert (settings.total_steps, settings.learning_rate, settings.kl_coef) == (11, 0.5, 0.1)
 
 
-ENDPOINT = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m"}
+ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
 
 
 def test_reward_workers_share_what_the_judge_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
