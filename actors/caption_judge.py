@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.judge_endpoint import BudgetSpent, Endpoint, EndpointError, JudgeSettings, UnreadableAnswer
+from actors.judge_endpoint import (
+    EVENTS_PER_REQUEST,
+    BudgetSpent,
+    Endpoint,
+    EndpointError,
+    JudgeSettings,
+    UnreadableAnswer,
+)
 from actors.judge_store import JudgeStore
 from rewards.judge import Judge, LexicalJudge
 
@@ -109,9 +116,8 @@ class EndpointJudge:
         if not caption.strip():
             return [False] * len(events)
         verdicts: list[bool] = []
-        step = self._settings.events_per_request
-        for start in range(0, len(events), step):
-            verdicts += await self._ask_part(events[start : start + step], caption)
+        for start in range(0, len(events), EVENTS_PER_REQUEST):
+            verdicts += await self._ask_part(events[start : start + EVENTS_PER_REQUEST], caption)
         return verdicts
 
     async def _ask_part(self, events: Sequence[str], caption: str) -> list[bool]:

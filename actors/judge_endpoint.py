@@ -27,6 +27,8 @@ BACK_OFF = wait_random_exponential(multiplier=0.5, max=8.0)
 PASSING_STATUS = (408, 409, 429)
 # Beyond a verdict per event; a model that reasons aloud needs room, one that rambles should not cost more.
 ANSWER_TOKENS = 2048
+# Most events judged by one request; asked about many more, a model may lose count of its verdicts.
+EVENTS_PER_REQUEST = 16
 
 INSTRUCTION = """\
 You compare a description of a video with events that happen in it. You are sent JSON with `description`, a text, and \
@@ -49,7 +51,6 @@ class JudgeSettings:
         api_key: Sent as a bearer token; empty sends none.
         concurrency: Most requests at a time.
         requests_per_minute: Requests start evenly spaced, so many a minute.
-        events_per_request: Most events judged by one request.
         max_requests: Most requests that `cache` may count.
         timeout_s: Longest one attempt may take, seconds.
         fallback: Who judges when the endpoint cannot: nobody, which is an error, or the lexical judge.
@@ -61,7 +62,6 @@ class JudgeSettings:
     api_key: str = field(default="", repr=False)
     concurrency: int = 16
     requests_per_minute: float = 600.0
-    events_per_request: int = 16
     max_requests: int = 100_000
     timeout_s: float = 10.0
     fallback: Literal["stop", "lexical"] = "stop"

@@ -13,7 +13,7 @@ from actors.judge_endpoint import JudgeSettings
 from data.records import Response
 from data.schema import VideoPrompt
 from rewards import TASKS, Mode, Score, Scorer, Template
-from rewards.scoring import measured_options
+from rewards.scoring import evaluation_options
 
 Item = tuple[VideoPrompt, Response]
 
@@ -46,17 +46,22 @@ class RewardWorker:
         self._custom = {task: load_custom_reward(task, path) for task, path in (custom or {}).items()}
         self._judge = make_judge(judge) if judge else None
         self._notes = QuestionNotes()
-        measured = {task: measured_options(task, (options or {}).get(task, {})) for task in TASKS}
+        given = {task: (options or {}).get(task, {}) for task in TASKS}
+        measured = {task: evaluation_options(task, given[task]) for task in TASKS}
         self._plain = {
             task: Scorer(task, mode, template, measured[task], judge=self._judge) for task in TASKS
         }
-        self._noting = {task: Scorer(task, mode, template, judge=self._notes) for task in TASKS}
+        # By whether scoring is by rule, for what is asked depends on the options.
+        self._noting = {
+            by_rule: {task: Scorer(task, mode, template, its[task], judge=self._notes) for task in TASKS}
+            for by_rule, its in ((True, measured), (False, given))
+        }
         self._scorers = {
             task: Scorer(
                 task,
                 mode,
                 template,
-                (options or {}).get(task),
+                given[task],
                 (weights or {}).get(task),
                 # What takes the place of a score by rule is not worth a request.
                 None if task in self._custom else self._judge,
@@ -96,7 +101,7 @@ class RewardWorker:
         """What scoring will ask the judge, found by scoring: only the scorer knows where a response's caption is."""
         for prompt, response in items:
             if by_rule or prompt.task not in self._custom:
-                self._score(self._noting[prompt.task], prompt, response)
+                self._score(self._noting[by_rule][prompt.task], prompt, response)
         return self._notes.take()
 
     def _score(self, scorer: Scorer, prompt: VideoPrompt, response: Response) -> Score:

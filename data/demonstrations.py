@@ -1,4 +1,7 @@
-"""Worked responses for the cold start: the answer format with a short think part, from what a synthetic clip shows.
+"""Responses for the supervised stage.
+
+`answer` writes the annotated answer of any prompt and nothing else: what VideoChat-R1's supervised baselines learn. The
+others write worked responses to synthetic clips: the answer format with a short think part, from what the clip shows.
 
 The think part holds what is seen. For a question about time it lists the clip second by second: the time, the colour
 on screen, and a mark where the interval in question begins and ends, and concludes; for a track it lists the boxes.
@@ -12,14 +15,24 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from data.prompts import PromptStyle
 from data.schema import LETTERS, Task, VideoPrompt
 from data.synthetic import Scene
+from rewards import SPECS
+from rewards.baselines import written
+from rewards.scoring import read_target
 
 BOX_GRID = 0.05
 # Share of the intervals and tracks that follow from the think part.
 CONSIDERED = 0.25
 # Seconds named by the others.
 GUESS = (0.0, 2.0)
+
+
+def answer(prompt: VideoPrompt, style: PromptStyle) -> str:
+    """The annotated answer to a prompt that asks for the answer alone."""
+    truth = read_target(prompt.task, prompt.target, prompt.options)
+    return written(SPECS[prompt.task].solution(truth, style.options_of(prompt.task)))
 
 
 def demonstrate(scene: Scene, prompt: VideoPrompt) -> str:

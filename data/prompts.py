@@ -23,6 +23,10 @@ class PromptStyle:
     template: Template = "thinking"
     options: Mapping[str, TaskOptions] = field(default_factory=dict)
 
+    def options_of(self, task: str) -> TaskOptions:
+        """The options that a task's prompts are asked with."""
+        return self.options.get(task) or SPECS[task].options()
+
 
 THINKING = PromptStyle()
 
@@ -30,5 +34,4 @@ THINKING = PromptStyle()
 def render_prompt(prompt: VideoPrompt, style: PromptStyle = THINKING) -> str:
     """The user's text for one prompt."""
     spec = SPECS[prompt.task]
-    options = style.options.get(prompt.task) or spec.options()
-    return wrap(spec.ask(prompt), spec.answer(prompt, options), style.template)
+    return wrap(spec.ask(prompt), spec.answer(prompt, style.options_of(prompt.task)), style.template)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.result import Mode, Score
-from rewards.scoring import read_target, score_response
+from rewards.scoring import Scorer, evaluation_options, read_target
 from rewards.tasks import COMPONENTS, MAIN_COMPONENT, SPECS
 
 
@@ -63,8 +63,9 @@ def constant_baseline(
         raise ValueError(f"no items to find the constant answer of {task} for")
     truths = [(read_target(task, target), duration) for target, duration in items]
     description, answers = SPECS[task].baseline(truths)
+    scorer = Scorer(task, mode, "direct", evaluation_options(task, {}))
     scores = [
-        score_response(task, written(answer), target, duration=duration, mode=mode, template="direct")
+        scorer.score(written(answer), target, duration=duration)
         for answer, (target, duration) in zip(answers, items, strict=True)
     ]
     return Baseline(task, description, scores)

@@ -1,4 +1,4 @@
-"""Intervals of time, in seconds: how they are read from an answer and how two of them are compared."""
+"""Intervals of time, in seconds: how they are read from an answer, written, and compared."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ def read_intervals(text: str, most: int) -> tuple[Interval, ...]:
     if not all(-math.inf < start <= end < math.inf for start, end in intervals):
         raise Unreadable("an interval is reversed or not finite")
     return intervals
+
+
+def format_intervals(intervals: Iterable[Interval]) -> str:
+    """A list of intervals in seconds, `[(5.20, 10.40), (12.00, 17.00)]`."""
+    return "[" + ", ".join(f"({start:.2f}, {end:.2f})" for start, end in intervals) + "]"
 
 
 def clip(interval: Interval, duration: float | None) -> Interval:

@@ -46,6 +46,8 @@ class Metric:
         group: Name of the group a sample belongs to; without it all samples are one.
         percent: Whether the figure is a share, shown times 100.
         meaning: What it measures, by whose definition.
+        of: Two metrics whose figures this is the harmonic mean of, whatever samples they are taken of; None for a
+            metric of its own. The mean of the samples' own harmonic means is another figure.
     """
 
     name: str
@@ -53,6 +55,21 @@ class Metric:
     meaning: str
     group: Callable[[Scored], str] | None = None
     percent: bool = True
+    of: tuple[Metric, Metric] | None = None
+
+
+def harmonic_mean(first: float, second: float) -> float:
+    """Of two numbers from 0; 0 where both are."""
+    return 2 * first * second / (first + second) if first + second else 0.0
+
+
+def harmonic_mean_of(name: str, first: Metric, second: Metric, meaning: str) -> Metric:
+    """Harmonic mean of the figures of two metrics, as precision and recall are summed up."""
+
+    def of_one(sample: Scored) -> Fraction:
+        return harmonic_mean(first.value(sample)[0], second.value(sample)[0]), 1.0
+
+    return Metric(name, of_one, meaning, of=(first, second))
 
 
 def mean_of(name: str, component: str, meaning: str) -> Metric:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import fsum
 from statistics import fmean
 
-from rewards.measures import Fraction, Metric, Scored
+from rewards.measures import Fraction, Metric, Scored, harmonic_mean
 from rewards.tasks import SPECS
 
 
@@ -31,6 +31,8 @@ def aggregate(metric: Metric, samples: Sequence[Scored]) -> float:
     """
     if not samples:
         raise ValueError(f"no samples to take {metric.name} of")
+    if metric.of:
+        return harmonic_mean(*(aggregate(one, samples) for one in metric.of))
     groups: dict[str, list[Fraction]] = defaultdict(list)
     for sample in samples:
         groups[metric.group(sample) if metric.group else ""].append(metric.value(sample))

@@ -1,4 +1,4 @@
-"""The one number of an answer."""
+"""The one number of an answer: how it is read and written."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ _WHOLE = r"(?:[0-9]{1,3}+(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
 _NUMBER = re.compile(
     rf"(?<![\w.,/:\u2212])[+-]?(?:{_WHOLE}(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?(?![.,/:]?[0-9])"
 )
+
+
+def format_number(number: float) -> str:
+    """A number in figures, without the decimals of a whole one: `42`, `-3.5`."""
+    return repr(number).removesuffix(".0")
 
 
 def read_number(answer: str) -> float:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rewards import strict
 from rewards.judge import Judge, LexicalJudge
-from rewards.result import Mode, Score, make_score
+from rewards.result import Mode, Score, make_score, weighted_sum
 from rewards.spec import Case, Choices, TaskOptions, TaskSpec
 from rewards.targets import BadTarget, is_number
 from rewards.tasks import SPECS, TASKS
@@ -156,6 +156,33 @@ class Scorer:
         return replace(score, rewards={**score.rewards, LENGTH_BONUS: bonus}, total=total)
 
 
+def withhold_lonely_bonus(
+    task: str,
+    scores: Sequence[Score],
+    options: Mapping[str, Any],
+    weights: Mapping[str, float] | None = None,
+) -> list[Score]:
+    """The scores of one group, without length bonuses where fewer than two responses are right.
+
+    Video-R1's released code gives the bonus to several right responses or to none: alone, it would tell a long right
+    response from the wrong ones, which its accuracy does already.
+
+    Args:
+        scores: Of the group's responses, by a `Scorer` with these options and weights.
+    """
+    above = read_options(task, options).length_bonus_above
+    is_lonely = sum(score.rewards[SPECS[task].main] > above for score in scores) < 2
+    return [
+        _without_bonus(score, weights) if is_lonely and score.rewards.get(LENGTH_BONUS) else score
+        for score in scores
+    ]
+
+
+def _without_bonus(score: Score, weights: Mapping[str, float] | None) -> Score:
+    rewards = {**score.rewards, LENGTH_BONUS: 0.0}
+    return replace(score, rewards=rewards, total=weighted_sum(rewards, weights or {}))
+
+
 @cache
 def _plain(task: str, mode: Mode, template: Template) -> Scorer:
     return Scorer(task, mode, template)
@@ -177,6 +204,11 @@ def read_options(task: str, options: Mapping[str, Any]) -> TaskOptions:
 def measured_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a task's options that decide what is asked and read; without those that only shape the reward."""
     return {name: value for name, value in options.items() if name not in SPECS[task].options.shaping}
+
+
+def evaluation_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A task's options as evaluation scores by them: `measured_options`, with what its metrics need."""
+    return {**measured_options(task, options), **SPECS[task].options.evaluated}
 
 
 def read_target(task: str, target: object, choices: Choices = None) -> Any:

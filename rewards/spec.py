@@ -53,8 +53,14 @@ class TaskOptions(BaseModel):
         {"length_bonus", "length_bonus_min_tokens", "length_bonus_max_tokens", "length_bonus_above"}
     )
 
+    # What only metrics need, by name: benchmarks switch it on.
+    evaluated: ClassVar[Mapping[str, Any]] = {}
+
     length_bonus: float = Field(
-        0.0, ge=0, description="Reward added to a right response of the wanted length; 0 adds none. No unit."
+        0.0,
+        ge=0,
+        description="Reward added to right responses of the wanted length, where a group has more than one right "
+        "response; 0 adds none. No unit.",
     )
     length_bonus_min_tokens: int = Field(320, ge=0, description="Shortest response that earns it, tokens.")
     length_bonus_max_tokens: int = Field(512, ge=1, description="Longest response that earns it, tokens.")
@@ -131,6 +137,7 @@ class TaskSpec(Generic[T, O]):
         problem: Why a prompt cannot be used, or None. Judges values too: what passes passes `read_truth`.
         ask: The question, without how to answer it.
         answer: How to answer, with the tags, as the object of "give" and with a full stop.
+        solution: The annotated answer as a response would have it, given the options: the content of each block.
         baseline: The best constant answer.
         metrics: What benchmarks are quoted in, the main one first.
         options: The task's options.
@@ -146,6 +153,7 @@ class TaskSpec(Generic[T, O]):
     problem: Callable[[Question], str | None]
     ask: Callable[[Question], str]
     answer: Callable[[Question, O], str]
+    solution: Callable[[T, O], Mapping[str, str]]
     baseline: Callable[[Items[T]], Constant]
     metrics: tuple[Metric, ...]
     options: type[O]

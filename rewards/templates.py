@@ -43,6 +43,6 @@ def format_options(options: Sequence[str]) -> str:
     return " ".join(f"({letter}) {option}" for letter, option in pairs)
 
 
-def format_box(box: Sequence[float]) -> str:
-    """A normalised box with two decimals, `[0.10, 0.25, 0.40, 0.55]`."""
-    return "[" + ", ".join(f"{value:.2f}" for value in box) + "]"
+def format_box(box: Sequence[float], decimals: int = 2) -> str:
+    """A normalised box, `[0.10, 0.25, 0.40, 0.55]`."""
+    return "[" + ", ".join(f"{value:.{decimals}f}" for value in box) + "]"

@@ -70,16 +70,15 @@ class RewardSection(Section):
 
 
 class JudgeSection(Section):
-    """The judge of captions: which events of the reference does a caption tell of?"""
+    """The judge of captions: which events of the reference does a caption tell of?
 
-    kind: Literal["lexical", "endpoint"] = described(
-        "lexical",
-        "`lexical` compares words; `endpoint` asks a language model behind an OpenAI-compatible server.",
-    )
+    Words are compared, or a language model behind an OpenAI-compatible server is asked where `base_url` names one.
+    """
+
     base_url: str | None = described(
-        None, "Where the server's API begins, `http://host:8000/v1`. Needed by `endpoint`."
+        None, "Where the server's API begins, `http://host:8000/v1`; null compares words.", min_length=1
     )
-    model: str | None = described(None, "Name of the model on the server. Needed by `endpoint`.")
+    model: str | None = described(None, "Name of the model on that server.", min_length=1)
     api_key_variable: str | None = described(
         None, "Environment variable that holds the API key where the run is started; null sends none."
     )
@@ -89,7 +88,6 @@ class JudgeSection(Section):
     requests_per_minute: float = described(
         600.0, "Rate that requests start at, of all reward workers together, requests/minute.", gt=0
     )
-    events_per_request: int = described(16, "Most events of a caption judged by one request, events.", ge=1)
     max_requests: int = described(
         100_000,
         "Budget: most requests that `cache` may count, resumed runs and retries included, requests.",

@@ -171,10 +171,18 @@ def _reward(config: RunConfig) -> Iterator[Problem]:
 def _cold_start(config: RunConfig) -> Iterator[Problem]:
     if not config.has_cold_start:
         return
-    if config.data.template != "thinking":
+    synthetic = config.trains_on_synthetic
+    if config.data.template != ("thinking" if synthetic else "direct"):
         yield Problem(
             ("data.template", "model.path", "run.algorithm"),
-            "demonstrations are written with a think part first; leave it, or start from a trained model.path",
+            "demonstrations on synthetic clips have a think part first; use thinking, or a trained model.path"
+            if synthetic
+            else "annotations hold answers and no think part, so they are learned as `direct` asks for them",
+        )
+    if not synthetic and config.cold_start.think_steps:
+        yield Problem(
+            ("cold_start.think_steps", "data.datasets" if config.data.datasets else "data.source"),
+            "think parts are written for synthetic clips only; set it to 0",
         )
     if config.cold_start.max_steps <= config.cold_start.think_steps:
         yield Problem(

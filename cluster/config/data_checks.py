@@ -24,11 +24,6 @@ def _sources(config: RunConfig) -> Iterator[Problem]:
             ("data.num_prompts", "data.source", "data.datasets"),
             "synthetic prompts have no end; say how many to render",
         )
-    if not config.trains_on_synthetic and config.has_cold_start:
-        yield Problem(
-            ("data.datasets" if data.datasets else "data.source", "model.path", "run.algorithm"),
-            f"demonstrations can be written for `{SYNTHETIC}` clips only; start from a trained model.path",
-        )
     if data.source != SYNTHETIC and Path(data.source).resolve() == Path(data.eval_source).resolve():
         yield Problem(
             ("data.source", "data.eval_source"),

@@ -8,7 +8,10 @@ from cluster.config.base import Section, described
 
 
 class ColdStartSection(Section):
-    """Supervised: before GRPO when the policy is `tiny`, the whole run when `run.algorithm` is `sft`."""
+    """Supervised: before GRPO when the policy is `tiny`, the whole run when `run.algorithm` is `sft`.
+
+    Synthetic clips have worked responses, those of datasets and annotation files their annotated answers alone.
+    """
 
     max_steps: int = described(1000, "Longest this stage may last, optimizer steps.", ge=1)
     think_steps: int = described(
@@ -171,9 +174,6 @@ class CurriculumSection(Section):
     )
     floor: float = described(
         0.1, "Chance that a prompt of any difficulty is taken when its turn comes, 0-1.", ge=0.01, le=1
-    )
-    newest: float = described(
-        0.5, "Weight of the newest group in a prompt's running difficulty, 0-1.", gt=0, le=1
     )
     min_spread: float | None = described(
         None,

@@ -11,7 +11,7 @@ from cluster.config.problems import Problem
 def reward_contradictions(config: RunConfig) -> Iterator[Problem]:
     """Every mistake in the sections `reward` and `judge`; nothing outside them is looked at."""
     yield from _shuffle_bonus(config)
-    if config.judge.kind == "endpoint":
+    if config.judge.base_url or config.judge.model:
         yield from _endpoint(config)
         yield from _judging_time(config)
 
@@ -31,11 +31,11 @@ def _shuffle_bonus(config: RunConfig) -> Iterator[Problem]:
 def _endpoint(config: RunConfig) -> Iterator[Problem]:
     judge = config.judge
     if judge.base_url is None:
-        yield Problem(("judge.base_url",), "the endpoint judge needs a server; give the address of its API")
+        yield Problem(("judge.base_url",), "a model that judges needs a server; give the address of its API")
     elif not judge.base_url.startswith(("http://", "https://")):
         yield Problem(("judge.base_url",), "must begin with http:// or https://")
     if not judge.model:
-        yield Problem(("judge.model",), "the endpoint judge needs the name of a model on its server")
+        yield Problem(("judge.model",), "the judge needs the name of a model on its server")
     if judge.concurrency < config.reward.num_workers:
         yield Problem(
             ("judge.concurrency", "reward.num_workers"),

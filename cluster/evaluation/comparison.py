@@ -9,10 +9,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from cluster.errors import UserError
-from cluster.evaluation.figures import constant_answer, fractions, scored_samples
+from cluster.evaluation.figures import constant_answer, resampled, scored_samples
 from cluster.evaluation.records import EvaluationResults, read_results, read_samples
 from cluster.evaluation.settings import obstacles, unknown_settings
-from cluster.records.bootstrap import Interval, Rounded, bootstrap_figures, interval
+from cluster.records.bootstrap import Interval, Rounded, interval
 from cluster.records.eval_records import EvalSample
 from rewards import SPECS, Mode
 
@@ -130,12 +130,7 @@ def _rows(
     mode: Mode = first.results.settings["reward.mode"]
     constant = constant_answer(task, pairs[0], mode)
     metrics = SPECS[task].metrics
-    columns = [
-        fractions(metric, scored)
-        for scored in (*map(scored_samples, pairs), constant.scored)
-        for metric in metrics
-    ]
-    values = bootstrap_figures(columns).reshape(3, len(metrics), -1)
+    values = resampled(metrics, [*map(scored_samples, pairs), constant.scored])
     for metric, before, after, base in zip(metrics, *values, strict=True):
         yield Difference(
             dataset=dataset,

@@ -13,7 +13,7 @@ from cluster.records.bootstrap import Fractions, Interval, Rounded, bootstrap_fi
 from cluster.records.eval_records import EvalSample
 from cluster.records.failures import Failure, failures
 from rewards import SPECS, Mode, Score, constant_baseline
-from rewards.measures import Metric, Scored
+from rewards.measures import Metric, Scored, harmonic_mean
 
 PERCENT = 100.0
 
@@ -83,9 +83,7 @@ def task_figures(
     """
     constant = constant_answer(task, samples, mode)
     metrics = SPECS[task].metrics
-    columns = [fractions(metric, scored_samples(samples)) for metric in metrics]
-    columns += [fractions(metric, constant.scored) for metric in metrics]
-    own, base = np.split(bootstrap_figures(columns), 2)
+    own, base = resampled(metrics, [scored_samples(samples), constant.scored])
     return TaskFigures(
         dataset=dataset,
         task=task,
@@ -102,6 +100,21 @@ def constant_answer(task: str, samples: Sequence[EvalSample], mode: Mode) -> Con
     baseline = constant_baseline(task, [(s.prompt.target, s.prompt.duration) for s in samples], mode)
     scored = [_scored_as(sample, score) for sample, score in zip(samples, baseline.scores, strict=True)]
     return Constant(baseline.description, scored)
+
+
+def resampled(metrics: Sequence[Metric], answers: Sequence[Sequence[Scored]]) -> np.ndarray:
+    """Metrics of several answers to the same prompts, as they are and on resampled prompts, the same ones for all.
+
+    Returns:
+        float64 `[answers, metrics, 1 + resamples]`, in percent where the metric is a share.
+    """
+    columns = [fractions(metric, scored) for scored in answers for metric in metrics]
+    values = bootstrap_figures(columns).reshape(len(answers), len(metrics), -1)
+    for row, metric in enumerate(metrics):
+        if metric.of:
+            first, second = (values[:, metrics.index(one)] for one in metric.of)
+            values[:, row] = np.vectorize(harmonic_mean)(first, second)
+    return values
 
 
 def fractions(metric: Metric, samples: Sequence[Scored]) -> Fractions:

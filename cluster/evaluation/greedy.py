@@ -58,6 +58,8 @@ def perceive(config: RunConfig, system: System, questions: Sequence[Question]) -
     A question that would be asked again as it was is not: its answer stands. See `data.perception`.
     """
     rounds = config.evaluation.perception_rounds
+    if rounds > 1:
+        questions = _with_lengths(system, questions)
     looks = [replace(question, prompt=look_at(question.prompt, (), rounds == 1)) for question in questions]
     samples = ask(config, system, looks)
     for number in range(2, rounds + 1):
@@ -91,6 +93,17 @@ def ask(config: RunConfig, system: System, questions: Sequence[Question]) -> lis
     return [
         _unanswered(system, question.prompt) if clip is None else _answered(*next(answered))
         for question, clip in zip(questions, clips, strict=True)
+    ]
+
+
+def _with_lengths(system: System, questions: Sequence[Question]) -> list[Question]:
+    """The questions with the lengths of their clips, where the annotations list none and the clips decode."""
+    unknown = [question.prompt for question in questions if question.prompt.duration is None]
+    clips = zip(unknown, system.clips.request(unknown), strict=True)
+    lengths = {prompt.id: system.clips.duration(prompt) for prompt, clip in clips if clip is not None}
+    return [
+        replace(one, prompt=replace(one.prompt, duration=lengths.get(one.prompt.id, one.prompt.duration)))
+        for one in questions
     ]
 
 

@@ -74,6 +74,10 @@ class UsableClips:
             return f"prompt {prompt.id}: {tokens} tokens with its clip, {allowed}"
         return None
 
+    def duration(self, prompt: VideoPrompt) -> float:
+        """See `ClipPool.duration`."""
+        return self._pool.duration(prompt)
+
     def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
         """See `ClipPool.frame_times`."""
         return self._pool.frame_times(prompt)

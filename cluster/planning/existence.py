@@ -183,5 +183,5 @@ def _rewards(config: RunConfig) -> Iterator[Problem]:
 
 def _judge(config: RunConfig) -> Iterator[Problem]:
     variable = config.judge.api_key_variable
-    if config.judge.kind == "endpoint" and variable and not os.environ.get(variable):
+    if config.judge.base_url and variable and not os.environ.get(variable):
         yield Problem(("judge.api_key_variable",), "no such environment variable is set here, or it is empty")

@@ -28,10 +28,12 @@ from cluster.runtime.judge_access import judge_settings
 from data.encoding import VideoEncoder
 from data.failures import ActorFailure
 from data.records import Rollout
+from data.schema import Task
 from learner.group import LearnerGroup
 from learner.settings import LearnerSettings
 from learner.weight_transport import TransferSettings
 from rewards import Score
+from rewards.scoring import withhold_lonely_bonus
 
 GIB = 2**30
 STOP_SECONDS = 5.0
@@ -61,7 +63,7 @@ class RewardPool:
             f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(*scoring)
             for index in range(config.reward.num_workers)
         }
-        self._timeout_s = config.reward.timeout_s
+        self._timeout_s, self._reward = config.reward.timeout_s, reward
         self._has_judge, self._warn = judge is not None, warn
         self._reports: list[JudgeReport] = []
         self._named: set[str] = set()
@@ -84,7 +86,13 @@ class RewardPool:
         if self._has_judge:
             self._take_reports()
         queues = [iter(answer) for answer in answers]
-        return [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
+        groups = [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
+        if by_rule:
+            return groups
+        return [
+            self._as_group(rollout.prompt.task, scores)
+            for rollout, scores in zip(rollouts, groups, strict=True)
+        ]
 
     @property
     def actors(self) -> dict[str, Any]:
@@ -99,6 +107,13 @@ class RewardPool:
     def metrics(self) -> dict[str, float]:
         """The judge's counters as of the latest scoring; none for the lexical one."""
         return judge_metrics(self._reports)
+
+    def _as_group(self, task: Task, scores: list[Score]) -> list[Score]:
+        """What responses earn by their group alone; a function of the user's own decides by itself."""
+        if task in self._reward.custom:
+            return scores
+        reward = self._reward
+        return withhold_lonely_bonus(task, scores, reward.options.get(task, {}), reward.weights.get(task))
 
     def _take_reports(self) -> None:
         reports = call(

@@ -1,7 +1,7 @@
-"""The supervised stage: teaches a policy the answer format from demonstrations, and stops as soon as it has it.
+"""The supervised stage: on worked responses to synthetic clips, or on the annotated answers of any others.
 
-A policy that was never pretrained cannot see. It may first learn that from think parts, which hold what a clip shows
-and do not yet answer where and when.
+It may stop as soon as a policy has the answer format. A policy that was never pretrained cannot see. It may first learn
+that from think parts, which hold what a synthetic clip shows and do not yet answer where and when.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 from cluster.config import RunConfig
 from cluster.evaluation.greedy import Question, ask
 from cluster.inputs.clips import take_usable
-from cluster.inputs.prompt_mix import Draw, PromptStream
-from cluster.inputs.prompts import PromptSet
+from cluster.inputs.prompt_mix import PromptMix
+from cluster.inputs.prompts import PromptSet, prompt_style_of
 from cluster.progress.display import Progress
 from cluster.records.eval_records import EvalSample
 from cluster.records.metrics import PerStage, Stage, StepRecord, TaskRewards
@@ -26,7 +27,7 @@ from cluster.records.run_log import RunLog
 from cluster.runtime.system import System, learner_settings
 from cluster.training.frontier import COLD_START_POLICY
 from cluster.training.step_records import task_rewards_of
-from data.demonstrations import demonstrate, introduce
+from data.demonstrations import answer, demonstrate, introduce
 from data.records import TrainSample
 from data.schema import VideoPrompt
 from data.synthetic import Scene
@@ -95,35 +96,43 @@ class Look:
 
 
 class DemonstrationBatches:
-    """Batches of demonstrations in the prompt stream's order."""
+    """Batches of demonstrations, drawn as GRPO draws its prompts."""
 
     def __init__(self, config: RunConfig, system: System, prompts: PromptSet) -> None:
         self._system, self._scenes = system, prompts.scenes
-        self._stream = PromptStream(prompts.train, config.run.seed)
-        self._most = len(prompts.train)
-        self._size = config.cold_start.batch_size
-        self._next = 0
-        self._ahead = (1 + config.data.prefetch) * self._size
+        self._style = prompt_style_of(config)
+        self._mix = PromptMix(prompts.mix, config.run.seed, config.data.batches == "by_task")
+        self._size, self._prefetch = config.cold_start.batch_size, config.data.prefetch
+        self._step = 0
 
     def next(self, write: Callable[[Scene, VideoPrompt], str]) -> list[TrainSample]:
         """The next batch; prompts that cannot be used are passed over.
 
         Args:
-            write: The response to a scene's prompt.
+            write: The response to a scene's prompt; one without a scene is given its annotated answer.
         """
+        self._step += 1
         clips = self._system.clips
-        clips.prefetch(self._stream[self._next + ahead] for ahead in range(self._ahead))
-        found = take_usable(self._draw, clips, self._size, self._most)
+        clips.prefetch(self._coming())
+        found = take_usable(partial(self._mix.draw, self._step), clips, self._size, self._mix.size)
         encode = self._system.encoder.response_ids
         return [
-            TrainSample(one.prompt, [], encode(write(self._scenes[one.prompt.id], one.prompt)), clip)
+            TrainSample(one.prompt, [], encode(self._response(one.prompt, write)), clip)
             for one, clip in found
             if clip is not None
         ]
 
-    def _draw(self, count: int) -> list[Draw]:
-        first, self._next = self._next, self._next + count
-        return [Draw(place, self._stream[place]) for place in range(first, self._next)]
+    def _response(self, prompt: VideoPrompt, write: Callable[[Scene, VideoPrompt], str]) -> str:
+        scene = self._scenes.get(prompt.id)
+        return answer(prompt, self._style) if scene is None else write(scene, prompt)
+
+    def _coming(self) -> list[VideoPrompt]:
+        """The prompts of this step and of those decoded ahead."""
+        before = self._mix.state_dict()
+        steps = range(self._step, self._step + 1 + self._prefetch)
+        drawn = [draw.prompt for step in steps for draw in self._mix.draw(step, self._size)]
+        self._mix.load_state_dict(before)
+        return drawn
 
 
 def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[VideoPrompt]:

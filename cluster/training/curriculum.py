@@ -19,6 +19,9 @@ from cluster.inputs.prompt_mix import Draw, PromptMix
 from cluster.training.groups import Group
 from data.schema import VideoPrompt
 
+# Weight of the newest group in a prompt's running difficulty: the policy changes, and so does what is hard for it.
+NEWEST = 0.5
+
 
 class Curriculum(Protocol):
     """Chooses prompts and groups."""
@@ -129,7 +132,7 @@ class DifficultySampler(AdmissionGate):
         prompt = group.rollout.prompt
         found = difficulty(prompt.task, group.scores)
         before = self._known.get(prompt.id, found)
-        self._known[prompt.id] = before + self._section.newest * (found - before)
+        self._known[prompt.id] = before + NEWEST * (found - before)
 
     def _is_wanted(self, prompt: VideoPrompt, place: str) -> bool:
         known = self._known.get(prompt.id)

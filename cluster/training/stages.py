@@ -44,6 +44,7 @@ def carry_out(
         model_path = cold_start(config, system, prompts, log, progress, model_path)
     if config.run.algorithm == "sft":
         evaluate(config, system, prompts.held_out, "cold_start", progress)
+        _leave_cold_start_policy(config)
         return
     updates = config.grpo.steps * config.grpo.updates_per_step
     settings = learner_settings(config, updates, config.learner.learning_rate, config.grpo.kl_coef)
@@ -57,6 +58,13 @@ def carry_out(
     training_loop.train(config, system, prompts, log, progress, frontier)
     evaluate(config, system, prompts.held_out, "grpo", progress)
     _write_results(config)
+
+
+def _leave_cold_start_policy(config: RunConfig) -> None:
+    """A supervised run's policy lies where that of any run does."""
+    policy = config.run_dir / POLICY
+    if not policy.is_symlink():
+        policy.symlink_to(COLD_START_POLICY)
 
 
 def _write_results(config: RunConfig) -> None:

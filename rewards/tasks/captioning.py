@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import Field
 
 from rewards.constants import best_of, spread
 from rewards.judge import LexicalJudge
-from rewards.measures import mean_of
+from rewards.measures import harmonic_mean_of, mean_of
 from rewards.spec import Case, Choices, Constant, Items, Part, Question, TaskOptions, TaskSpec
 from rewards.targets import BadTarget, read_text_target
 from rewards.texts import read_text
+
+
+class CaptionOptions(TaskOptions):
+    """Options of captioning."""
+
+    # A reward by it would pay for saying less; benchmarks want it beside the recall.
+    evaluated: ClassVar[Mapping[str, Any]] = {"precision": True}
+
+    precision: bool = Field(
+        False,
+        description="Add the component `precision`: the share of the description's events that the reference tells of.",
+    )
 
 
 class Caption(NamedTuple):
@@ -42,19 +56,39 @@ def _problem(question: Question) -> str | None:
     return None
 
 
-def _recall(description: str, case: Case[Caption, TaskOptions]) -> float:
+def _recall(description: str, case: Case[Caption, CaptionOptions]) -> float:
     """Share of the reference's events that the description tells of; a reference that tells nothing gives 0."""
     events = case.truth.events or case.judge.events(case.truth.text)
     return fmean(case.judge.told(description, events)) if events else 0.0
 
 
-_DESCRIPTION = Part[Caption, TaskOptions](
+def _precision(description: str, case: Case[Caption, CaptionOptions]) -> float:
+    """Share of the description's events that the reference tells of; a description that tells nothing gives 0."""
+    events = case.judge.events(description)
+    return fmean(case.judge.told(case.truth.text, events)) if events else 0.0
+
+
+_DESCRIPTION = Part[Caption, CaptionOptions](
     block="answer",
     key="caption",
     component="recall",
     read=lambda text, case: read_text(text),
     measure=_recall,
     zero="none of the reference's events is told of",
+)
+_PRECISE = Part[Caption, CaptionOptions](
+    block="answer",
+    key="caption",
+    component="precision",
+    read=_DESCRIPTION.read,
+    measure=_precision,
+    zero="none of the description's events is the reference's",
+)
+_RECALL_METRIC = mean_of("recall", "recall", "mean share of the reference's events told of (AutoDQ recall)")
+_PRECISION_METRIC = mean_of(
+    "precision",
+    "precision",
+    "mean share of the description's events that the reference tells of (AutoDQ precision)",
 )
 
 
@@ -64,23 +98,28 @@ def _baseline(items: Items[Caption]) -> Constant:
     caption = best_of(
         spread(truth.text for truth in truths),
         truths,
-        lambda text, truth: _recall(text, Case(truth, None, TaskOptions(), judge)),
+        lambda text, truth: _recall(text, Case(truth, None, CaptionOptions(), judge)),
     )
     return Constant(f"always {caption!r:.60}", [{"answer": caption}] * len(items))
 
 
-SPEC = TaskSpec[Caption, TaskOptions](
+SPEC = TaskSpec[Caption, CaptionOptions](
     name="captioning",
     title="Captioning",
     main="recall",
-    parts=lambda options: (_DESCRIPTION,),
+    parts=lambda options: (_DESCRIPTION, _PRECISE) if options.precision else (_DESCRIPTION,),
     read_truth=_read_truth,
     problem=_problem,
     ask=lambda question: question.question,
     answer=lambda question, options: (
         "a description of everything that happens, in order and a sentence for each event, inside <answer> </answer>."
     ),
+    solution=lambda truth, options: {"answer": truth.text},
     baseline=_baseline,
-    metrics=(mean_of("recall", "recall", "mean share of the reference's events told of (AutoDQ recall)"),),
-    options=TaskOptions,
+    metrics=(
+        _RECALL_METRIC,
+        _PRECISION_METRIC,
+        harmonic_mean_of("F1", _PRECISION_METRIC, _RECALL_METRIC, "harmonic mean of both means (AutoDQ F1)"),
+    ),
+    options=CaptionOptions,
 )

@@ -33,6 +33,7 @@ SPEC = TaskSpec[str, TaskOptions](
     problem=lambda question: text_problem(question.target, "text"),
     ask=lambda question: question.question,
     answer=lambda question, options: "a short answer in words inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": truth},
     baseline=_baseline,
     metrics=(mean_of("ROUGE", "rouge", "mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L"),),
     options=TaskOptions,

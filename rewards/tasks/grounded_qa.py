@@ -9,7 +9,7 @@ from pydantic import Field
 
 from rewards import next_gqa, paper
 from rewards.constants import best_share_of_clip, most_frequent
-from rewards.intervals import Interval, clip, read_intervals, union_iop, union_iou
+from rewards.intervals import Interval, clip, format_intervals, read_intervals, union_iop, union_iou
 from rewards.measures import mean_of, share_reaching
 from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
 from rewards.targets import (
@@ -86,6 +86,12 @@ _PRECISION = Part[GroundedChoice, GroundedOptions](
 )
 
 
+def _solution(truth: GroundedChoice, options: GroundedOptions) -> dict[str, str]:
+    """The longest spans, where there are more than an answer may name."""
+    longest = sorted(truth.spans, key=lambda span: span[0] - span[1])[: options.max_intervals]
+    return {"answer": truth.letter, "glue": format_intervals(sorted(longest))}
+
+
 def _baseline(items: Items[GroundedChoice]) -> Constant:
     letter = most_frequent(truth.letter for truth, _ in items)
     where, intervals = best_share_of_clip([(truth.spans, duration) for truth, duration in items])
@@ -115,6 +121,7 @@ SPEC = TaskSpec[GroundedChoice, GroundedOptions](
         "the letter of the right option inside <answer> </answer>, and the times in seconds of the evidence as "
         "<glue>[(5.2, 10.4)]</glue>."
     ),
+    solution=_solution,
     baseline=_baseline,
     metrics=(
         mean_of("accuracy", "accuracy", "share of right letters"),

@@ -64,6 +64,7 @@ SPEC = TaskSpec[Choice, TaskOptions](
     problem=lambda question: letter_problem(question.target.get("answer"), len(question.options)),
     ask=ask_with_options,
     answer=lambda question, options: "the letter of the right option inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": truth.letter},
     baseline=_baseline,
     metrics=(mean_of("accuracy", "accuracy", "share of right letters"),),
     options=TaskOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewards.constants import most_frequent
 from rewards.measures import mean_of
-from rewards.numbers import read_number
+from rewards.numbers import format_number, read_number
 from rewards.spec import Constant, Items, Part, TaskOptions, TaskSpec
 from rewards.targets import number_problem, read_number_target
 
@@ -40,6 +40,7 @@ SPEC = TaskSpec[float, TaskOptions](
     problem=lambda question: number_problem(question.target),
     ask=lambda question: question.question,
     answer=lambda question, options: "the number alone, in figures, inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": format_number(truth)},
     baseline=_baseline,
     metrics=(mean_of("accuracy", "accuracy", "share of numbers right to two decimals"),),
     options=TaskOptions,

@@ -33,6 +33,7 @@ SPEC = TaskSpec[str, TaskOptions](
     problem=lambda question: text_problem(question.target, "text"),
     ask=lambda question: question.question,
     answer=lambda question, options: "the text exactly as it is written inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": truth},
     baseline=_baseline,
     metrics=(
         mean_of("word accuracy", "word_accuracy", "mean of 1 - word error rate, at least 0"),

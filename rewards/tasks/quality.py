@@ -82,6 +82,7 @@ SPEC = TaskSpec[Label, TaskOptions](
     problem=_problem,
     ask=lambda question: f"{question.question}\nChoose one of: {', '.join(question.options)}.",
     answer=lambda question, options: "the label that fits inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": truth.text},
     baseline=_baseline,
     metrics=(mean_of("accuracy", "accuracy", "share of right labels"),),
     options=TaskOptions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewards.constants import best_of, spread
 from rewards.measures import Metric, Scored, mean_of
-from rewards.numbers import read_number
+from rewards.numbers import format_number, read_number
 from rewards.spec import Constant, Items, Part, TaskOptions, TaskSpec
 from rewards.targets import number_problem, read_number_target
 
@@ -56,6 +56,7 @@ SPEC = TaskSpec[float, TaskOptions](
     problem=lambda question: number_problem(question.target),
     ask=lambda question: question.question,
     answer=lambda question, options: "your estimate as one number, in figures, inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": format_number(truth)},
     baseline=_baseline,
     metrics=(
         mean_of(

@@ -11,6 +11,7 @@ from rewards.constants import best_of
 from rewards.measures import mean_of, share_reaching
 from rewards.spec import Choices, Constant, Items, Part, TaskOptions, TaskSpec
 from rewards.targets import box_problem, read_box_target
+from rewards.templates import format_box
 
 # The corners of a constant box are multiples of 1/5 of the frame.
 _GRID = [step / 5 for step in range(6)]
@@ -49,6 +50,7 @@ SPEC = TaskSpec[Box, TaskOptions](
         "its box as <answer>[x0, y0, x1, y1]</answer>, the left upper and the right lower corner, "
         "each number from 0 to 1."
     ),
+    solution=lambda truth, options: {"answer": format_box(clip(truth), decimals=3)},
     baseline=_baseline,
     metrics=(
         mean_of("mIoU", "iou", "mean IoU"),

@@ -10,7 +10,15 @@ from pydantic import Field, model_validator
 
 from rewards import paper
 from rewards.constants import best_share_of_clip
-from rewards.intervals import Interval, clip, interval_iou, read_interval, read_intervals, union_iou
+from rewards.intervals import (
+    Interval,
+    clip,
+    format_intervals,
+    interval_iou,
+    read_interval,
+    read_intervals,
+    union_iou,
+)
 from rewards.measures import mean_of, share_reaching
 from rewards.result import Unreadable
 from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
@@ -118,6 +126,13 @@ def _answer(question: Question, options: GroundingOptions) -> str:
     )
 
 
+def _solution(truth: Interval, options: GroundingOptions) -> dict[str, str]:
+    start, end = truth
+    return {
+        "answer": f"{start:.2f} to {end:.2f}" if options.max_intervals == 1 else format_intervals([truth])
+    }
+
+
 def _baseline(items: Items[Interval]) -> Constant:
     description, intervals = best_share_of_clip([([truth], duration) for truth, duration in items])
     return Constant(description, [{"answer": f"{start:.6f} to {end:.6f}"} for start, end in intervals])
@@ -141,6 +156,7 @@ SPEC = TaskSpec[Interval, GroundingOptions](
     problem=_problem,
     ask=lambda question: f"When does this happen in the video: {question.question}?",
     answer=_answer,
+    solution=_solution,
     baseline=_baseline,
     metrics=(
         mean_of("mIoU", "iou", "mean IoU"),

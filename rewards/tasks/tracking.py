@@ -49,6 +49,11 @@ def _answer(question: Question, options: TaskOptions) -> str:
     )
 
 
+def _solution(truth: Track, options: TaskOptions) -> dict[str, str]:
+    written = (format_box(boxes.clip(box), decimals=3) for box in truth)
+    return {"answer": f"[{', '.join(written)}]"}
+
+
 _BOXES = Part[Track, TaskOptions](
     block="answer",
     key="boxes",
@@ -109,6 +114,7 @@ SPEC = TaskSpec[Track, TaskOptions](
     problem=_problem,
     ask=_ask,
     answer=_answer,
+    solution=_solution,
     baseline=_baseline,
     metrics=METRICS,
     options=TaskOptions,

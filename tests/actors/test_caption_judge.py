@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tenacity import wait_none
 
-from actors import judge_endpoint
+from actors import caption_judge, judge_endpoint
 from actors.caption_judge import EndpointJudge, QuestionNotes, make_judge
 from actors.judge_endpoint import ATTEMPTS, EndpointError, JudgeSettings, UnreadableAnswer, read_verdicts
 from rewards.judge import Judge, LexicalJudge
@@ -95,9 +95,12 @@ def test_a_description_that_is_empty_tells_nothing_and_costs_nothing(
     assert server.requests == []
 
 
-def test_events_share_requests_up_to_the_bound(server: JudgeServer, settings: JudgeSettings) -> None:
+def test_events_share_requests_up_to_the_bound(
+    server: JudgeServer, settings: JudgeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caption_judge, "EVENTS_PER_REQUEST", 3)
     events = [f"e{number}." for number in range(7)]
-    told = judge(settings, events_per_request=3).told("e0. e4. e6.", events)
+    told = judge(settings).told("e0. e4. e6.", events)
     assert told == [True, False, False, False, True, False, True]
     assert server.events == [events[:3], events[3:6], events[6:]]
 

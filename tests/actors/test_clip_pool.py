@@ -74,6 +74,7 @@ def test_clips_come_in_order_by_reference(make_pool: MakePool, folder: Path) -> 
     for prompt, ref in zip(prompts, pool.request(prompts), strict=True):
         clip, expected = fetch(ref), decode_clip(prompt.video, CONTRACT)
         assert np.array_equal(clip.frames, expected.frames) and clip.digest == expected.digest
+        assert pool.duration(prompt) == expected.duration
         assert not clip.frames.flags.writeable, "a copy, not the object store's memory"
 
 

@@ -88,6 +88,16 @@ def test_options_and_weights_are_for_training_only() -> None:
     assert (score.rewards, score.total) == ({"format": 1.0, "accuracy": 1.0}, 2.0)
 
 
+def test_evaluation_measures_the_precision_of_captions_and_training_does_not() -> None:
+    prompt = VideoPrompt("p", Task.CAPTIONING, "c.mp4", "?", {"caption": "A cat jumps. A dog barks."}, 8.0)
+    response = Response(0, [], "<think>-</think><answer>A cat jumps.</answer>", [], "stop", [])
+    worker = RewardWorker()
+    (score,) = worker.score([(prompt, response)], by_rule=True)
+    assert score.rewards == {"format": 1.0, "recall": 0.5, "precision": 1.0}
+    (score,) = worker.score([(prompt, response)])
+    assert score.rewards == {"format": 1.0, "recall": 0.5}
+
+
 def test_letters_beyond_the_options_are_no_answers() -> None:
     (score,) = RewardWorker().score([item("<think>x</think><answer>C</answer>")])
     assert score.rewards["accuracy"] == 0.0
@@ -214,7 +224,9 @@ def test_weights_and_the_template_hold_for_judged_captions(settings: JudgeSettin
     (score,) = worker.score([(prompt, response)])
     assert score.total == 3.0
     assert worker.score([(prompt, response)], by_rule=True)[0].total == 2.0
-    assert worker.judge_report().requests == 1
+    assert worker.judge_report().requests == 2, (
+        "one for the recall, asked once, and evaluation's for the precision"
+    )
 
 
 def test_captions_with_a_custom_reward_are_not_judged(server: JudgeServer, settings: JudgeSettings) -> None:
@@ -222,7 +234,7 @@ def test_captions_with_a_custom_reward_are_not_judged(server: JudgeServer, setti
     worker.score(captions([BOTH]))
     assert server.requests == []
     assert recalls(worker.score(captions([BOTH]), by_rule=True)) == [1.0]
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2, "recall and precision"
 
 
 def test_a_judge_that_fails_ends_the_scoring_where_nothing_may_take_its_place(

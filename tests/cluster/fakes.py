@@ -50,6 +50,9 @@ class FakeClips:
         self.requested += [prompt.id for prompt in asked]
         return [None if prompt.id in self.broken else f"clip of {prompt.id}" for prompt in asked]
 
+    def duration(self, prompt: VideoPrompt) -> float:
+        return 4.0
+
     def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
         """As if frames were shown twice as late as they are."""
         assert prompt.duration

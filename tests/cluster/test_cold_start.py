@@ -9,7 +9,7 @@ import pytest
 
 from cluster.config import RunConfig
 from cluster.evaluation.greedy import Question
-from cluster.inputs.prompt_mix import PromptStream
+from cluster.inputs.prompt_mix import Pool, PromptStream
 from cluster.inputs.prompts import PromptSet
 from cluster.records.eval_records import EvalSample
 from cluster.records.json_lines import read_records
@@ -51,6 +51,37 @@ def test_batches_follow_the_stream_and_pass_over_what_cannot_be_used() -> None:
     assert ["".join(map(chr, row.response_token_ids)) for row in rows] == expected
     assert [row.clip for row in rows] == [f"clip of {name}" for name in expected]
     assert all(row.prompt_token_ids == [] for row in rows)
+
+
+def test_a_prompt_without_a_scene_is_given_its_annotated_answer() -> None:
+    prompts = [*make_prompts(2), *make_prompts(2, Task.MULTIPLE_CHOICE, "m")]
+    config = make_config(cold_start={"batch_size": 4}, data={"template": "direct", "prefetch": 0})
+    batches = DemonstrationBatches(config, FakeSystem(), PromptSet(prompts, [], {}))  # type: ignore[arg-type]
+    texts = {
+        row.prompt.id: "".join(map(chr, row.response_token_ids)) for row in batches.next(stage.introduce)
+    }
+    interval, letter = "<answer>1.00 to 2.00</answer>", "<answer>A</answer>"
+    assert texts == {"p0": interval, "p1": interval, "m0": letter, "m1": letter}
+
+
+def test_datasets_are_drawn_from_by_their_weights() -> None:
+    pools = [Pool("many", PROMPTS, 1.0), Pool("few", make_prompts(2, prefix="f"), 3.0)]
+    prompts = [prompt for pool in pools for prompt in pool.prompts]
+    config = make_config(cold_start={"batch_size": 8}, data={"template": "direct"})
+    batches = DemonstrationBatches(config, FakeSystem(), PromptSet(prompts, [], {}, pools))  # type: ignore[arg-type]
+    drawn = [row.prompt.id[0] for row in batches.next(stage.demonstrate)]
+    assert sorted(drawn) == ["f"] * 6 + ["p"] * 2
+
+
+def test_clips_are_decoded_ahead_and_in_the_order_they_are_drawn() -> None:
+    system = FakeSystem()
+    config = make_config(cold_start={"batch_size": 2}, data={"prefetch": 1})
+    batches = DemonstrationBatches(config, system, SET)  # type: ignore[arg-type]
+    batches.next(stage.demonstrate)
+    ahead = system.clips.prefetched
+    batches.next(stage.demonstrate)
+    assert system.clips.requested == ahead
+    assert len(ahead) == 4
 
 
 def test_the_probe_takes_the_tasks_in_turn_from_the_training_prompts() -> None:

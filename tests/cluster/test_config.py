@@ -22,8 +22,12 @@ UNITS = re.compile(
 EVERY_FIELD = {field.key: field for field in every_field()}
 
 
-def test_fewer_than_150_fields() -> None:
-    assert 60 < len(EVERY_FIELD) < 150
+# A new field takes the place of one that nobody sets; what is sound for everyone is a constant beside its use.
+MOST_FIELDS = 138
+
+
+def test_no_more_fields_than_there_were() -> None:
+    assert 60 < len(EVERY_FIELD) <= MOST_FIELDS
 
 
 @pytest.mark.parametrize("key", EVERY_FIELD)

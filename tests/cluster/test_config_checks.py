@@ -17,7 +17,7 @@ def config(**sections: dict[str, Any]) -> RunConfig:
 
 ON_GPUS = {"gpus_per_worker": 1.0}
 TRAINED = {"path": "owner/name"}
-ENDPOINT = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m"}
+ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
 PATIENT = {"timeout_s": 600.0}
 
 CASES = {
@@ -112,16 +112,25 @@ CASES = {
         "data.eval_source",
         "must not be the training prompts",
     ),
-    "a cold start on other clips": ({"data": {"source": "a.jsonl"}}, "model.path", "`synthetic` clips only"),
+    "a cold start on annotations that hold no thought": (
+        {"data": {"source": "a.jsonl"}},
+        "data.template",
+        "answers and no think part",
+    ),
+    "think parts of annotations": (
+        {"data": {"source": "a.jsonl", "template": "direct"}, "cold_start": {"think_steps": 10}},
+        "cold_start.think_steps",
+        "for synthetic clips only",
+    ),
     "a cold start without thinking": (
         {"data": {"template": "direct"}},
         "data.template",
-        "with a think part",
+        "have a think part",
     ),
     "supervised without thinking": (
         {"data": {"template": "direct"}, "model": TRAINED, "run": {"algorithm": "sft"}},
         "run.algorithm",
-        "with a think part",
+        "have a think part",
     ),
     "a cold start of think parts alone": (
         {"cold_start": {"max_steps": 250, "think_steps": 250}},
@@ -207,6 +216,12 @@ def test_found_once_and_alone(name: str) -> None:
         {"data": {"source": "a.jsonl", "num_prompts": None}, "model": TRAINED},
         {"grpo": {"clip_low": 0.2, "clip_high": 0.28}},
         {"data": {"template": "direct"}, "model": TRAINED},
+        {"data": {"source": "a.jsonl", "template": "direct"}},
+        {
+            "data": {"source": "a.jsonl", "template": "direct"},
+            "model": TRAINED,
+            "run": {"algorithm": "sft"},
+        },
         {"cold_start": {"max_steps": 251, "think_steps": 250}},
         {"cold_start": {"max_steps": 4, "think_steps": 250}, "model": TRAINED},
         {"judge": ENDPOINT, "reward": PATIENT},
@@ -238,5 +253,5 @@ def test_no_clip_has_more_tokens_than_planned(max_frames: int, max_pixels: int) 
 
 
 def test_all_mistakes_about_the_judge_are_found_at_once() -> None:
-    found = [problem.keys[0] for problem in contradictions(config(judge={"kind": "endpoint"}))]
+    found = [problem.keys[0] for problem in contradictions(config(judge={"base_url": "host:8000"}))]
     assert found == ["judge.base_url", "judge.model", "reward.timeout_s"]

@@ -197,11 +197,11 @@ def test_a_custom_reward_that_cannot_be_called(path: str) -> None:
 
 
 def test_a_key_of_the_judge_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m", "api_key_variable": "JUDGE_KEY"}
+    judge = {"base_url": "http://host/v1", "model": "m", "api_key_variable": "JUDGE_KEY"}
     monkeypatch.setenv("JUDGE_KEY", "")
     (found,) = problems(judge=judge)
     assert found.startswith("judge.api_key_variable: no such environment variable")
-    assert problems(judge={**judge, "kind": "lexical"}) == []
+    assert problems(judge={"api_key_variable": "JUDGE_KEY"}) == [], "no server, no key"
     monkeypatch.setenv("JUDGE_KEY", "s3cret")
     assert problems(judge=judge) == []
 

@@ -277,7 +277,7 @@ def test_a_list_is_replaced_whole(write: Write) -> None:
         ("weight: 1", "weight: null", "weights are relative to each other: give every dataset one, or none"),
         ("weight: 2\n", "weight: 2\n      weight: 3\n", "{}:8: data.datasets[0].weight is given twice in this file"),
         ("  grades", "  source: a.jsonl\n  grades", "prompts come from one of them; leave one out"),
-        ("model: {path: owner/name}", "", "demonstrations can be written for `synthetic` clips only"),
+        ("model: {path: owner/name}", "", "annotations hold answers and no think part"),
         ("  grades", "  eval_datasets: [{name: x, format: jsonl, annotations: ./a.jsonl}]\n  grades", "held-out prom"),
         ("  grades", "  eval_datasets: [{name: x, format: jsonl, annotations: c, weight: 1}]\n  grades", "no such key"),
         ("  grades", "  eval_source: ./b.jsonl\n  grades", 'data.eval_source = "./b.jsonl" ({}:10): held-out prompts'),

@@ -107,12 +107,12 @@ def test_a_prompt_that_was_never_met_is_taken() -> None:
 
 
 def test_the_running_difficulty_leans_to_the_newest_group() -> None:
-    curriculum = make(by_difficulty(newest=0.25))
+    curriculum = make(by_difficulty())
     curriculum.admit([group(PROMPTS[0], [1.0, 1.0])])
     curriculum.admit([group(PROMPTS[0], [0.0, 0.0])])
-    assert curriculum.state_dict()["known"] == {"p0": pytest.approx(0.25)}
+    assert curriculum.state_dict()["known"] == {"p0": pytest.approx(0.5)}
     curriculum.admit([group(PROMPTS[0], [0.0, 0.0])])
-    assert curriculum.metrics()["difficulty"] == pytest.approx(0.25 + 0.25 * 0.75)
+    assert curriculum.metrics()["difficulty"] == pytest.approx(0.5 + 0.5 * 0.5)
 
 
 def test_grades_are_where_it_starts_from(tmp_path: Path) -> None:

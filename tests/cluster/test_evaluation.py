@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,12 +106,12 @@ class Rules:
 
 
 def look(
-    task: Task, answers: dict[str, list[str]], rounds: int, broken: Sequence[str] = ()
+    task: Task, answers: dict[str, list[str]], rounds: int, broken: Sequence[str] = (), **listed: None
 ) -> tuple[list[EvalSample], list[list[RolloutRequest]]]:
     system = FakeSystem(broken)
     system.fleet, system.rewards = Answers(system, answers), Rules()  # type: ignore[assignment]
     config = make_config(evaluation={"perception_rounds": rounds})
-    questions = [Question(prompt) for prompt in make_prompts(len(answers), task)]
+    questions = [Question(replace(prompt, **listed)) for prompt in make_prompts(len(answers), task)]
     return perceive(config, system, questions), system.fleet.batches  # type: ignore[arg-type]
 
 
@@ -165,6 +166,19 @@ def test_a_choice_is_asked_for_its_evidence_first_and_plainly_last() -> None:
     assert windows(batches[2]) == {"p0": ((0.5, 1),), "p1": ()}
     assert [sample.prompt.task for sample in samples] == [Task.MULTIPLE_CHOICE] * 2
     assert samples[0].score is not None and samples[0].score.rewards["accuracy"] == 1.0
+
+
+def test_a_clip_of_unlisted_length_is_looked_at_as_long_as_it_is() -> None:
+    """Video-MME lists no lengths."""
+    answers = {"p0": ["<answer>B</answer><glue>[(1, 2)]</glue>", "<answer>A</answer>"], "p1": []}
+    samples, batches = look(Task.MULTIPLE_CHOICE, answers, rounds=2, broken=["p1"], duration=None)
+    assert [{r.prompt.task for r in batch} for batch in batches] == [
+        {Task.GROUNDED_QA},
+        {Task.MULTIPLE_CHOICE},
+    ]
+    assert windows(batches[1]) == {"p0": ((1, 2),)}
+    assert samples[0].score is not None and samples[0].score.rewards["accuracy"] == 1.0
+    assert samples[1].problem == "p1 is broken"
 
 
 def test_a_broken_clip_stays_unanswered_beside_a_closer_look() -> None:

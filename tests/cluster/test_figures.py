@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cluster.evaluation.figures import fractions, scored_samples, task_figures
+from cluster.evaluation.figures import fractions, resampled, scored_samples, task_figures
 from cluster.records.bootstrap import Fractions, bootstrap_figures, interval
 from cluster.records.eval_records import EvalSample
 from cluster.records.failures import failures
 from data.schema import Task
-from rewards import SPECS, Scorer, score_response
-from rewards.measures import Metric
+from rewards import SPECS, Score, Scorer, score_response
+from rewards.measures import Metric, Scored
 from rewards.metrics import aggregate
 from tests.cluster.fakes import make_prompts
 
@@ -45,6 +45,22 @@ def test_a_figure_and_its_resamples_are_those_of_the_registry(metric: Metric) ->
     expected = [100 * aggregate(metric, samples) for samples in (scored, *drawn)]
     assert values == pytest.approx(expected)
     assert len(set(expected)) > 5
+
+
+def test_a_harmonic_mean_is_of_resampled_figures() -> None:
+    rng = np.random.default_rng(1)
+    scored = [
+        Scored(
+            {}, score=Score({"format": 1.0, "recall": recall, "precision": precision}, 1.0, True, None, None)
+        )
+        for recall, precision in rng.random((30, 2))
+    ]
+    metrics = SPECS["captioning"].metrics
+    ((recall, precision, f1),) = resampled(metrics, [scored])
+    assert f1 == pytest.approx(2 * recall * precision / (recall + precision))
+    assert f1[0] == pytest.approx(100 * aggregate(metrics[2], scored))
+    own = [metrics[2].value(sample)[0] for sample in scored]
+    assert abs(f1[0] - 100 * np.mean(own)) > 1, "the mean of the samples' own is another figure"
 
 
 def test_figures_are_resampled_together() -> None:

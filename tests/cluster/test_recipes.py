@@ -24,7 +24,7 @@ USABLE = {
     "${FIBER}/fiber_1k.jsonl": 1_000,
     "${VIDTAB}/quality_100shot.json": 200,
 }
-EPOCHS = {"charades_thinking_3_epochs": 3}
+EPOCHS = {"charades_thinking_3_epochs": 3, "charades_sft_3_epochs": 3}
 
 each_recipe = pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 
@@ -37,8 +37,10 @@ def config(recipe: Path) -> RunConfig:
 @each_recipe
 def test_a_recipe_lasts_its_epochs(recipe: Path, config: RunConfig) -> None:
     prompts = sum(USABLE[entry.annotations] for entry in config.data.datasets)
-    epochs = EPOCHS.get(recipe.stem, 1)
-    assert config.grpo.steps == math.ceil(epochs * prompts / config.grpo.prompts_per_step)
+    steps, size = config.grpo.steps, config.grpo.prompts_per_step
+    if config.run.algorithm == "sft":
+        steps, size = config.cold_start.max_steps, config.cold_start.batch_size
+    assert steps == math.ceil(EPOCHS.get(recipe.stem, 1) * prompts / size)
 
 
 @each_recipe
@@ -67,6 +69,29 @@ def test_a_recipe_is_the_papers_but_for_its_row(config: RunConfig) -> None:
     assert (config.learner.learning_rate, config.learner.learning_rate_schedule) == (1e-6, "linear")
     assert (config.grpo.kl_coef, config.rollout.max_response_tokens) == (0.04, 1024)
     assert (config.video.fps, config.video.total_pixels) == (2.0, 3584 * 28 * 28)
+
+
+SUPERVISED = [recipe for recipe in RECIPES if "_sft" in recipe.stem]
+
+
+@pytest.mark.parametrize("recipe", SUPERVISED, ids=lambda path: path.stem)
+def test_a_supervised_row_is_trained_as_the_released_scripts_do(config: RunConfig) -> None:
+    section = config.cold_start
+    assert (config.run.algorithm, config.data.template) == ("sft", "direct")
+    assert (section.batch_size, section.learning_rate, section.parse_target) == (8, 2e-5, None)
+    assert section.check_every == section.max_steps
+
+
+def test_every_supervised_row_of_the_paper_is_there() -> None:
+    rows = {"charades", "charades_3_epochs", "got10k", "nextgqa", "nextgqa_answers", "captioning", "quality"}
+    assert {recipe.stem.replace("_sft", "") for recipe in SUPERVISED} == rows
+
+
+def test_clue_perception_looks_twice_and_its_row_beside_once() -> None:
+    config = load_config(ROOT / "configs" / "ablations" / "clue_perception.yaml")
+    assert config.evaluation.perception_rounds == 2
+    assert [entry.format for entry in config.data.eval_datasets] == ["video_mme"]
+    assert load_config(ROOT / "configs" / "videochat_r1_benchmarks.yaml").evaluation.perception_rounds == 1
 
 
 def test_the_page_has_every_recipe_and_no_other() -> None:

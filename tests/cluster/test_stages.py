@@ -102,8 +102,16 @@ def test_a_trained_model_needs_no_cold_start(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_supervised_run_ends_with_its_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    recorded = Recorded(monkeypatch, make_config(tmp_path / "run", run={"algorithm": "sft"}), Frontier())
+    config = make_config(tmp_path / "run", run={"algorithm": "sft"})
+    (config.run_dir / "cold_start_policy").mkdir(parents=True)
+    recorded = Recorded(monkeypatch, config, Frontier())
     assert recorded.stages(None)[1:] == ["cold start", "evaluate cold_start", "shutdown"]
+    # Where evaluation looks for the policy of any run; a resumed run finds it there.
+    assert (config.run_dir / "policy").resolve() == (config.run_dir / "cold_start_policy").resolve()
+    assert Recorded(monkeypatch, config, Frontier()).stages(Frontier())[-2:] == [
+        "evaluate cold_start",
+        "shutdown",
+    ]
 
 
 def test_an_interruption_by_the_watch_is_the_failure_it_found(

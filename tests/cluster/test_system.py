@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import ray
 
 from actors.caption_judge import JudgeReport
+from actors.reward_worker import RewardWorker
 from cluster.runtime import system
 from cluster.runtime.judge_access import judge_settings
 from cluster.runtime.system import RewardPool, judge_metrics, learner_settings
@@ -68,6 +70,24 @@ def test_custom_functions_are_for_training_only(pool: RewardPool) -> None:
     assert set(evaluated.rewards) == {"format", "accuracy"}
 
 
+def test_a_group_with_one_right_response_earns_no_length_bonus(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {Task.MULTIPLE_CHOICE: {"length_bonus": 0.2, "length_bonus_min_tokens": 1}}
+    worker = RewardWorker(options=options)
+    actor = SimpleNamespace(score=SimpleNamespace(remote=worker.score))
+    remote = SimpleNamespace(options=lambda **given: SimpleNamespace(remote=lambda *given: actor))
+    monkeypatch.setattr(system, "ray", SimpleNamespace(remote=lambda actor: remote))
+    monkeypatch.setattr(system, "collect", lambda answers, *rest: answers)
+    pool = RewardPool(make_config(reward={"options": options}), print)
+    # The second group has its right answer twice: its sixth letter is the first again.
+    one, two = rollout(1), rollout(4)
+    groups = pool.score([one, replace(two, prompt=rollout(0).prompt)])
+    assert [[score.rewards["length_bonus"] for score in group] for group in groups] == [
+        [0, 0, 0],
+        [0.2, 0, 0, 0, 0, 0.2],
+    ]
+    assert [score.total for score in groups[0]] == [1, 2, 1]
+
+
 def test_a_reward_worker_that_died_is_named(pool: RewardPool) -> None:
     ray.kill(pool._workers["reward-1"])
     with pytest.raises(ActorFailure, match="reward-1 failed while scoring responses"):
@@ -95,7 +115,7 @@ def test_the_learner_is_set_up_as_configured() -> None:
     assert (settings.total_steps, settings.learning_rate, settings.kl_coef) == (11, 0.5, 0.1)
 
 
-ENDPOINT = {"kind": "endpoint", "base_url": "http://host/v1", "model": "m"}
+ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
 
 
 def test_reward_workers_share_what_the_judge_may_do(monkeypatch: pytest.MonkeyPatch) -> None:

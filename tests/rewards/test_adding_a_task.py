@@ -14,7 +14,7 @@ COUNTING = '''
 
 from rewards.constants import most_frequent
 from rewards.measures import mean_of
-from rewards.numbers import read_number
+from rewards.numbers import format_number, read_number
 from rewards.spec import Constant, Part, TaskOptions, TaskSpec
 from rewards.targets import number_problem, read_number_target
 
@@ -42,6 +42,7 @@ SPEC = TaskSpec(
     problem=lambda question: number_problem(question.target),
     ask=lambda question: f"How many {question.question} are there?",
     answer=lambda question, options: "their number inside <answer> </answer>.",
+    solution=lambda truth, options: {"answer": format_number(truth)},
     baseline=baseline,
     metrics=(mean_of("accuracy", "accuracy", "share of right counts"),),
     options=TaskOptions,

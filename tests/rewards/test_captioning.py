@@ -9,6 +9,8 @@ import pytest
 
 from rewards import Score, Scorer
 from rewards.judge import Judge, LexicalJudge
+from rewards.measures import Scored
+from rewards.metrics import evaluate_task
 
 REFERENCE = "A man opens the door. He walks to the table and then sits down on a chair, and a dog barks."
 
@@ -74,3 +76,36 @@ def test_the_scores_are_another_judge_s() -> None:
     target = {"caption": "A door opens. A dog barks"}
     assert describe("first, A dog barks", target, Strict()).rewards["recall"] == 0.5
     assert describe("dogs bark", target, Strict()).rewards["recall"] == 0.0
+
+
+def test_precision_is_the_share_of_what_is_said_that_the_reference_tells() -> None:
+    scorer = Scorer("captioning", template="direct", options={"precision": True})
+    said = "A man opens a door. A cat sleeps. The dog barks. It rains."
+    score = scorer.score(f"<answer>{said}</answer>", {"caption": REFERENCE})
+    assert score.rewards == {"format": 1.0, "recall": 0.5, "precision": 0.5}
+    score = scorer.score("<answer>The.</answer>", {"caption": REFERENCE, "events": ["a dog barks"]})
+    assert score.rewards == {"format": 1.0, "recall": 0.0, "precision": 0.0}
+    # Events that the annotation lists are for the recall; what the description says is compared with the text.
+    score = scorer.score("<answer>A dog barks.</answer>", {"caption": REFERENCE, "events": ["it rains"]})
+    assert score.rewards == {"format": 1.0, "recall": 0.0, "precision": 1.0}
+
+
+def sample(precision: float, recall: float) -> Scored:
+    rewards = {"format": 1.0, "recall": recall, "precision": precision}
+    return Scored({"caption": REFERENCE}, score=Score(rewards, 2.0, True, None, None))
+
+
+@pytest.mark.parametrize(
+    ("precision", "recall", "f1"),
+    [(45.4, 33.1, 38.3), (33.8, 27.9, 30.6), (44.4, 33.0, 37.9), (32.6, 30.2, 31.4)],
+)
+def test_f1_is_of_the_means_as_published_figures_are(precision: float, recall: float, f1: float) -> None:
+    """VideoChat-R1's DREAM-1k rows; its main row is printed as 38.2."""
+    spread = [sample(precision / 100 + shift, recall / 100 - shift) for shift in (-0.2, 0.0, 0.2)]
+    figures = evaluate_task("captioning", spread)
+    assert list(figures) == ["recall", "precision", "F1"]
+    assert figures["F1"] == pytest.approx(f1 / 100, abs=6e-4)
+
+
+def test_f1_of_nothing_told_is_0() -> None:
+    assert evaluate_task("captioning", [sample(0.0, 0.0), Scored({"caption": REFERENCE})])["F1"] == 0.0

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rewards import Score, Scorer
+from rewards.scoring import withhold_lonely_bonus
 from rewards.tasks.temporal_grounding import penalised_iou
 
 TRUTH = {"interval": [10, 20]}
@@ -102,6 +103,30 @@ def test_a_right_response_of_the_wanted_length_earns_a_bonus(
     assert score.rewards["length_bonus"] == bonus
     assert score.total == sum(score.rewards.values())
     assert tuple(score.rewards) == scorer.components
+
+
+@pytest.mark.parametrize(("right", "bonus"), [(0, 0.0), (1, 0.0), (2, 0.2), (3, 0.2)])
+@pytest.mark.parametrize("weights", [{}, {"length_bonus": 0.5, "format": 0.1}])
+def test_a_lonely_right_response_earns_no_length_bonus(
+    right: int, bonus: float, weights: dict[str, float]
+) -> None:
+    """Video-R1's released code asks for more than one right response in the group."""
+    options = {"length_bonus": 0.2}
+    scorer = Scorer("multiple_choice", options=options, weights=weights)
+    plain = Scorer("multiple_choice", weights={k: v for k, v in weights.items() if k != "length_bonus"})
+    responses = [f"<think>-</think><answer>{'A' if n < right else 'B'}</answer>" for n in range(4)]
+    alone = [scorer.score(response, {"answer": "A"}, tokens=400) for response in responses]
+    group = withhold_lonely_bonus("multiple_choice", alone, options, weights)
+    assert [score.rewards["length_bonus"] for score in group] == [bonus] * right + [0.0] * (4 - right)
+    assert [score.rewards["length_bonus"] for score in alone] == [0.2] * right + [0.0] * (4 - right)
+    without = [plain.score(response, {"answer": "A"}).total for response in responses]
+    gained = [score.total - before for score, before in zip(group, without, strict=True)]
+    assert gained == pytest.approx([weights.get("length_bonus", 1.0) * bonus] * right + [0.0] * (4 - right))
+
+
+def test_a_group_without_length_bonuses_is_left_as_it_is() -> None:
+    scores = [Scorer("multiple_choice").score("<think>-</think><answer>A</answer>", {"answer": "A"})]
+    assert withhold_lonely_bonus("multiple_choice", scores, {}) == scores
 
 
 def test_every_task_can_have_the_length_bonus() -> None:
