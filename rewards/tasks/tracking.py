@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from rewards import boxes, got10k, paper
@@ -44,9 +45,23 @@ def _ask(question: Question) -> str:
 
 def _answer(question: Question, options: TaskOptions) -> str:
     return (
-        f"its box [x0, y0, x1, y1], each number from 0 to 1, at {NUM_BOXES} evenly spaced moments of the video, "
-        f"the first included, as a list of {NUM_BOXES} lists inside <answer> </answer>."
+        f"its box [x0, y0, x1, y1], each number from 0 to 1, at {_moments(question)}, "
+        f"as a list of {NUM_BOXES} lists inside <answer> </answer>."
     )
+
+
+def _moments(question: Question) -> str:
+    """Which moments the boxes are asked for at: as exactly as the annotation knows them."""
+    if question.box_times:
+        return f"{_listed([f'{round(time, 2):g}' for time in question.box_times])} seconds from the start of the video"
+    gaps = [later - earlier for earlier, later in pairwise(question.box_frames)]
+    if gaps and max(gaps) - min(gaps) > 1:
+        return f"the frames {_listed([str(frame) for frame in question.box_frames])} of the video"
+    return f"{NUM_BOXES} evenly spaced moments of the video, the first included"
+
+
+def _listed(items: Sequence[str]) -> str:
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 _BOXES = Part[Track, TaskOptions](

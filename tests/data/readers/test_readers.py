@@ -182,6 +182,7 @@ def test_perception_test_gives_three_kinds_of_prompts(tmp_path: Path) -> None:
     assert len(prompts) == 3, "a track of 5 boxes and an action that occurs twice make no prompt"
     assert (question.options, question.target) == (("tea", "ink", "milk"), {"answer": "B"})
     assert track.box_frames == tuple(30 * n for n in (2, 4, 6, 8, 11, 13, 15, 17))
+    assert track.box_times == (0, 2, 4, 6, 9, 11, 13, 15)
     assert [box[0] for box in track.target["boxes"]] == pytest.approx(
         [0.01 * n / 30 for n in track.box_frames]
     )
