@@ -79,15 +79,11 @@ def _track(item: Any, metadata: Any) -> tuple[Fields, int]:
     same_length(boxes, frames, "bounding_boxes and frame_ids")
     start = _start(item)
     chosen = [start + k * (len(boxes) - start) // NUM_BOXES for k in range(NUM_BOXES)]
-    target: Fields = {"boxes": [boxes[index] for index in chosen]}
-    masked = item.get("is_masked")
-    if isinstance(masked, list) and len(masked) == len(boxes):
-        # The cup games hide the object on purpose; it is still followed.
-        target["absent"] = [bool(masked[index]) for index in chosen]
     fields = {
         "task": "tracking",
         "question": f"the {take(item, 'label', str)}",
-        "target": target,
+        # All of them count, where `is_masked` too: the cup games hide the object on purpose.
+        "target": {"boxes": [boxes[index] for index in chosen]},
         "box_frames": [frames[index] for index in chosen],
         "frame_rate": take_number(metadata, "frame_rate"),
     }
