@@ -1,4 +1,5 @@
-"""Check datasets before a run: `python -m data.check --config X.yaml`, or `--format F --annotations A --videos V`.
+"""Check datasets before a run: `python -m data.check --config X.yaml [data.field=value ...]`, or of one dataset
+`--format F --annotations A --videos V`.
 
 Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing read.
 """
@@ -30,6 +31,9 @@ console = Console()
 
 
 def main(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="With --config: section.field=value.", show_default=False)
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Check every dataset that this configuration names.")
     ] = None,
@@ -45,7 +49,7 @@ def main(
 ) -> None:
     """Print what datasets hold, and every problem with its file and line."""
     try:
-        specs = _specs(config, format_, annotations, videos, option or [])
+        specs = _specs(config, overrides or [], format_, annotations, videos, option or [])
         reports = [_report(spec) for spec in specs]
     except (DatasetError, OSError) as error:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -60,13 +64,20 @@ def main(
 
 
 def _specs(
-    config: Path | None, format_: str, annotations: Path | None, videos: Path | None, options: Sequence[str]
+    config: Path | None,
+    overrides: Sequence[str],
+    format_: str,
+    annotations: Path | None,
+    videos: Path | None,
+    options: Sequence[str],
 ) -> list[DatasetSpec]:
     if (config is None) == (annotations is None):
         raise DatasetError("give either --config, or --format and --annotations")
+    if overrides and config is None:
+        raise DatasetError(f"{overrides[0]}: there is no --config to override")
     if annotations is None:
         assert config is not None
-        specs = read_specs(config)
+        specs = read_specs(config, overrides)
         if not specs:
             raise DatasetError(f"{config} names no dataset: its clips are synthetic")
         return specs

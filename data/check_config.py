@@ -7,7 +7,8 @@ an engine is installed. So this reads the few keys of the `data` section that na
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,21 @@ from data.readers import DatasetError, DatasetSpec
 SYNTHETIC = "synthetic"
 SOURCES = ("source", "eval_source")
 LISTS = ("datasets", "eval_datasets")
+_IN_ENTRY = re.compile(r"(\w+)\[(\d+)\]\.(\w+)")
 
 
-def read_specs(path: Path) -> list[DatasetSpec]:
+def read_specs(path: Path, overrides: Sequence[str] = ()) -> list[DatasetSpec]:
     """The datasets of a configuration, those to train on first; `extends` is followed.
 
+    Args:
+        overrides: `section.field=value` over what the file says; those of other sections than `data` name no file.
+
     Raises:
-        DatasetError: a file is not there or not YAML, or an entry lacks a key.
+        DatasetError: a file is not there or not YAML, an entry lacks a key, or an override cannot be read.
     """
     data = _data_section(path, ())
+    for override in overrides:
+        _override(data, override)
     sources = [
         DatasetSpec(key, "jsonl", Path(_expanded(str(data[key]), path)))
         for key in SOURCES
@@ -46,6 +53,28 @@ def _data_section(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(own, dict):
         raise DatasetError(f"{path}: data must be a section, found {type(own).__name__}")
     return {**below, **own}
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    """Lay `data.field=value` or `data.datasets[0].field=value`, the value in YAML, over a `data` section."""
+    key, equals, text = override.partition("=")
+    section, dot, name = key.partition(".")
+    if not equals or not dot:
+        raise DatasetError(f"{override}: expected section.field=value")
+    if section != "data":
+        return
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DatasetError(f"{override}: the value is not YAML: {' '.join(str(error).split())}") from error
+    in_entry = _IN_ENTRY.fullmatch(name)
+    if in_entry is None:
+        data[name] = value
+        return
+    entries, place = data.get(in_entry[1]), int(in_entry[2])
+    if not isinstance(entries, list) or place >= len(entries) or not isinstance(entries[place], dict):
+        raise DatasetError(f"{override}: there is no entry data.{in_entry[1]}[{place}]")
+    entries[place][in_entry[3]] = value
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -76,9 +76,11 @@ class SamplingContract:
         """Which frames of a source video to take.
 
         Frames are evenly spaced from the first on: frame k of n is `floor(k * total_frames / n)`, so it is shown at
-        `k / sampled_fps` seconds, late by less than one source frame. A prompt whose boxes belong to known frames gets
-        the same frames if all of those are among them, and exactly the box frames otherwise. With windows, and without
-        box frames, the spacing inside the windows is smaller; `sampled_fps` is still that of all frames.
+        `k / sampled_fps` seconds, late by less than one source frame. With windows, and without box frames, the spacing
+        inside the windows is smaller; `sampled_fps` is still that of all frames.
+
+        A clip with boxes starts at the first of them. Where all of their frames are among the evenly spaced ones, or
+        would be if these were the nearest multiple of their number, it shows those; otherwise the box frames alone.
 
         Args:
             total_frames: Frames in the source video, taken to be evenly spaced in time.
@@ -97,12 +99,11 @@ class SamplingContract:
             raise ValueError(f"{total_frames} frames, at least {self.temporal_patch_size} are needed")
         if not (native_fps > 0 and math.isfinite(native_fps)):
             raise ValueError(f"the frame rate is {native_fps}")
-        count = self._count_frames(total_frames, native_fps)
-        windows = [] if box_frames else frame_ranges(self.windows, total_frames, native_fps)
-        indices = choose_denser(total_frames, count, windows)
-        if set(box_frames) <= set(indices):
-            return indices, count * native_fps / total_frames
-        return self._take_box_frames(total_frames, native_fps, box_frames)
+        if box_frames:
+            return self._choose_with_boxes(total_frames, native_fps, box_frames)
+        count = self._count_frames(total_frames, native_fps, self.temporal_patch_size)
+        windows = frame_ranges(self.windows, total_frames, native_fps)
+        return choose_denser(total_frames, count, windows), count * native_fps / total_frames
 
     def choose_size(self, height: int, width: int, num_frames: int) -> tuple[int, int]:
         """Height and width of the resized frames.
@@ -141,12 +142,23 @@ class SamplingContract:
         """
         return round_to_bfloat16(self.temporal_patch_size / sampled_fps)
 
-    def _count_frames(self, total_frames: int, native_fps: float) -> int:
-        """The multiple of `temporal_patch_size` nearest to `fps` frames per second, within the bounds."""
+    def _count_frames(self, total_frames: int, native_fps: float, unit: int) -> int:
+        """The multiple of `unit` nearest to `fps` frames per second, within the bounds; 0 where none is."""
+        wanted = math.floor(total_frames / native_fps * self.fps / unit + 0.5) * unit
+        least = math.ceil(self.min_frames / unit) * unit
+        most = min(self.max_frames, total_frames) // unit * unit
+        return min(max(wanted, least), most)
+
+    def _choose_with_boxes(
+        self, total_frames: int, native_fps: float, box_frames: Sequence[int]
+    ) -> tuple[list[int], float]:
         patch = self.temporal_patch_size
-        wanted = math.floor(total_frames / native_fps * self.fps / patch + 0.5) * patch
-        available = total_frames // patch * patch
-        return min(max(wanted, self.min_frames), self.max_frames, available)
+        for unit in (patch, math.lcm(patch, len(box_frames))) if box_frames[0] == 0 else ():
+            count = self._count_frames(total_frames, native_fps, unit)
+            indices = choose_denser(total_frames, count, ()) if count else []
+            if set(box_frames) <= set(indices):
+                return indices, count * native_fps / total_frames
+        return self._take_box_frames(total_frames, native_fps, box_frames)
 
     def _take_box_frames(
         self, total_frames: int, native_fps: float, box_frames: Sequence[int]

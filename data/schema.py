@@ -62,7 +62,8 @@ class VideoPrompt:
         box_frames: For tracking, the frame index in the source video of each of the 8 boxes.
         span: The part of the source video, `[start, end)` in seconds, that is the clip: frames are sampled from it
             alone, `duration` is its length, and times in the target count from its start. None is the whole video.
-        frame_rate: Frames per second of a folder of images, which cannot say so itself.
+        frame_rate: Frames per second of a folder of images, which cannot say so itself; of a video file it only tells
+            the seconds of `box_frames`.
         windows: Parts of the clip, in seconds from its start, to sample denser. Not of the annotation:
             `data.perception` sets them.
     """
@@ -83,6 +84,13 @@ class VideoPrompt:
     def first_box(self) -> list[float]:
         """The box that a tracking prompt gives away."""
         return list(self.target["boxes"][0])
+
+    @property
+    def box_times(self) -> tuple[float, ...]:
+        """When each box of a track is, seconds from the first, which the clip starts at; empty where unknown."""
+        if self.frame_rate is None:
+            return ()
+        return tuple((frame - self.box_frames[0]) / self.frame_rate for frame in self.box_frames)
 
     @property
     def clip_key(self) -> ClipKey:

@@ -71,11 +71,15 @@ def box_iou(first: Box, second: Box) -> float:
     return min(1.0, shared / covered) if 0 < covered < math.inf else 0.0
 
 
-def tracking_iou(predicted: Sequence[Box], annotated: Sequence[Box]) -> float:
-    """Mean IoU over all boxes but the first, which the prompt gives away; predictions are clipped to 0-1.
+def tracking_iou(predicted: Sequence[Box], annotated: Sequence[Box], counted: Sequence[bool]) -> float:
+    """Mean IoU over the boxes that count; predictions are clipped to 0-1.
+
+    Args:
+        counted: Whether each box counts; at least one does.
 
     Raises:
-        ValueError: the two lists differ in length.
+        ValueError: the lists differ in length.
     """
-    ious = [box_iou(clip(p), a) for p, a in zip(predicted[1:], annotated[1:], strict=True)]
+    pairs = zip(predicted, annotated, counted, strict=True)
+    ious = [box_iou(clip(p), a) for p, a, counts in pairs if counts]
     return sum(ious) / len(ious)

@@ -1,11 +1,13 @@
 """GOT-10k's own measures of tracking (arXiv 1810.11981; its toolkit's `rect_iou` and `report`).
 
-Frames after the first in which the object shows (cover above 0) count, pooled over all sequences; a success rate is the
-share of them with an IoU strictly above the threshold. Boxes are bounded to the image as the toolkit does it: a box is
-a corner with a width, the corner is moved into the image, and the width, kept as it was, cut where the image ends. The
-server's class-balanced figure is the mean over classes of the mean over a class's sequences of their own average.
+Frames after the first in which the object shows (cover above 0, and not absent) count, pooled over all sequences; a
+success rate is the share of them with an IoU strictly above the threshold. Boxes are bounded to the image as the
+toolkit does it: a box is a corner with a width, the corner is moved into the image, and the width, kept as it was, cut
+where the image ends. The server's class-balanced figure is the mean over classes of the mean over a class's sequences
+of their own average.
 
-A sequence has the 8 boxes of its prompt here, not one per frame. An annotation without cover counts every frame.
+The toolkit pools every frame after the first. A sequence has the 8 boxes of its prompt here, so that 7 are pooled: the
+definition is the same, the figures are not. An annotation without cover counts every frame.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 from rewards.boxes import Box, box_iou
 from rewards.measures import Fraction, Metric, Scored
+from rewards.targets import counted_boxes
 
 THRESHOLDS = (0.5, 0.75)
 
@@ -28,14 +31,14 @@ def bounded(box: Sequence[float]) -> Box:
 
 
 def visible_ious(sample: Scored) -> list[float]:
-    """IoU of every frame after the first in which the object shows; 0 each where no boxes could be read."""
+    """IoU of every box after the first where the object shows; 0 each where no boxes could be read."""
     annotated = sample.target["boxes"]
     predicted: Sequence[Any] = sample.predicted("boxes") or ()
     if len(predicted) != len(annotated):
         predicted = [(0.0, 0.0, 0.0, 0.0)] * len(annotated)
     cover = sample.target.get("cover") or [1.0] * len(annotated)
-    frames = list(zip(predicted, annotated, cover, strict=True))[1:]
-    return [box_iou(bounded(p), bounded(a)) for p, a, shown in frames if shown > 0]
+    frames = zip(predicted, annotated, cover, counted_boxes(sample.target), strict=True)
+    return [box_iou(bounded(p), bounded(a)) for p, a, shown, counts in frames if counts and shown > 0]
 
 
 def _pooled(sample: Scored) -> Fraction:
@@ -67,12 +70,14 @@ def _class(sample: Scored) -> str:
 
 def _metrics(name: str, value: Callable[[Scored], Fraction], meaning: str) -> tuple[Metric, Metric]:
     return (
-        Metric(name, value, f"{meaning} (GOT-10k)"),
-        Metric(f"m{name}", _each(value), f"{meaning}, class-balanced (GOT-10k)", group=_class),
+        Metric(name, value, f"{meaning} (GOT-10k's definition)"),
+        Metric(f"m{name}", _each(value), f"{meaning}, class-balanced (GOT-10k's definition)", group=_class),
     )
 
 
 METRICS = (
-    *_metrics("AO official", _pooled, "mean IoU of visible frames after the first"),
+    *_metrics(
+        "AO official", _pooled, "mean IoU of the 7 sampled frames after the first, visible ones pooled"
+    ),
     *(m for t in THRESHOLDS for m in _metrics(f"SR@{t}", _above(t), f"share of those frames with IoU > {t}")),
 )

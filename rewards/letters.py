@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from string import ascii_uppercase
 
 from rewards.result import Unreadable
@@ -15,13 +16,19 @@ _LONE_LETTER = re.compile(
 )
 _WORD_FOLLOWS = re.compile(r"\s++[\"'“‘(]?(?!(?:or|and|is)\b)(?:\w['’-]?\w|\d)")
 _SENTENCE_OPENS = re.compile(r"(?:[.!?):*–-]\s?|\n)\Z")
+# An option that reads like the answer of a letter hides none: `C`, `option C`.
+_NAMES_A_LETTER = re.compile(
+    r"\W*+(?:(?:the )?(?:answer|option|choice)(?: is)?\W++)?[a-z]\W*+", re.IGNORECASE
+)
 
 
-def read_letter(answer: str, num_options: int | None = None) -> str:
+def read_letter(answer: str, num_options: int | None = None, options: Sequence[str] = ()) -> str:
     """Read the one option letter of an answer: `C`, `(c)`, `C. a cat`, `Answer: C`, `The answer is C`.
 
     Args:
         num_options: How many options the question has, 1 to 26; unknown allows A to Z.
+        options: Their texts, where known: a letter inside of one, as in `B. Person A`, is no answer. Nor is such a text
+            alone: it is the letter that is asked for.
 
     Returns:
         The letter in upper case.
@@ -29,13 +36,23 @@ def read_letter(answer: str, num_options: int | None = None) -> str:
     Raises:
         Unreadable: no letter, two different ones, or a letter beyond the options.
     """
-    letters = set(_letters(answer))
+    own = _own_letters(tuple(options))
+    letters = set(_letters(own.sub("text", answer) if own else answer))
     if len(letters) != 1:
         raise Unreadable("no letter in the answer" if not letters else "more than one letter in the answer")
     letter = letters.pop()
     if letter not in ascii_uppercase[:num_options]:
         raise Unreadable(f"option {letter} does not exist")
     return letter
+
+
+@lru_cache(maxsize=4096)
+def _own_letters(options: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Finds the texts of options that hold a letter by themselves; None where none does."""
+    texts = {option.strip().rstrip(".") for option in options if not _NAMES_A_LETTER.fullmatch(option)}
+    hiding = sorted((text for text in texts if any(_letters(text))), key=len, reverse=True)
+    found = "|".join(map(re.escape, hiding))
+    return re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE) if hiding else None
 
 
 def _letters(answer: str) -> Iterator[str]:

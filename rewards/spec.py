@@ -42,6 +42,10 @@ class Question(Protocol):
     def box_frames(self) -> Sequence[int]:
         """Frame index in the source video of each box of a track."""
 
+    @property
+    def box_times(self) -> Sequence[float]:
+        """When each box of a track is, in seconds from the first, where it is known."""
+
 
 class TaskOptions(BaseModel):
     """Options of every task; `reward.options.<task>` in YAML. A task adds its own by a subclass."""

@@ -100,6 +100,11 @@ def read_number_target(target: Mapping[str, Any]) -> float:
     return float(number)
 
 
+def option_texts(choices: Choices) -> tuple[str, ...]:
+    """The texts of the options, where they are known."""
+    return tuple(map(str, choices)) if isinstance(choices, (list, tuple)) else ()
+
+
 def count_options(choices: Choices) -> int | None:
     """How many options a question has.
 
@@ -112,6 +117,24 @@ def count_options(choices: Choices) -> int | None:
     if type(count) is not int or not 1 <= count <= MAX_OPTIONS:
         raise BadTarget(f"the number of options must be 1 to {MAX_OPTIONS}, found {choices!r:.40}")
     return count
+
+
+def counted_boxes(target: Mapping[str, Any]) -> tuple[bool, ...]:
+    """Whether each box of a track counts: not the first, which the prompt gives away, nor where the object is absent.
+
+    Raises:
+        BadTarget: `absent` does not say true or false of each box, or none would count.
+    """
+    count = len(target["boxes"])
+    absent = target.get("absent", [False] * count)
+    if not are_flags(absent, count) or all(absent[1:]):
+        raise BadTarget(f"target.absent must be {count} booleans, false of one box after the first")
+    return (False, *[not gone for gone in absent[1:]])
+
+
+def are_flags(values: object, count: int) -> TypeGuard[Sequence[bool]]:
+    """Whether a value is a list of so many booleans."""
+    return isinstance(values, list) and len(values) == count and set(map(type, values)) <= {bool}
 
 
 def interval_problem(interval: object, duration: float | None) -> str | None:
@@ -128,12 +151,16 @@ def interval_problem(interval: object, duration: float | None) -> str | None:
     return None
 
 
-def box_problem(box: object) -> str | None:
-    """Why a box cannot be found in a frame, or None. Predictions are cut to 0-1 before they are compared."""
+def box_problem(box: object, is_absent: bool = False) -> str | None:
+    """Why a box cannot be found in a frame, or None. Predictions are cut to 0-1 before they are compared.
+
+    Args:
+        is_absent: Nothing is looked for: any four numbers will do.
+    """
     if not isinstance(box, list) or len(box) != 4 or not are_numbers(box):
         return f"target box must be [x0, y0, x1, y1], found {box!r:.60}"
     x0, y0, x1, y1 = box
-    if max(x0, 0) >= min(x1, 1) or max(y0, 0) >= min(y1, 1):
+    if not is_absent and (max(x0, 0) >= min(x1, 1) or max(y0, 0) >= min(y1, 1)):
         return f"target box {box} covers nothing of the frame: inverted, empty, or not normalised to 0-1"
     return None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from cluster.records.bootstrap import Interval, Rounded
-from rewards import SPECS
+from rewards import SPECS, Mode
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     name: (spec.main, *(part for part in spec.components if part not in (spec.main, "format")))
@@ -55,8 +55,13 @@ class TaskResult(MetricResult):
 
 
 class Results(BaseModel):
-    """The content of `results.json`."""
+    """The content of `results.json`.
+
+    Attributes:
+        mode: How responses and constant answers were scored.
+    """
 
     model_config = ConfigDict(frozen=True)
 
+    mode: Mode = "strict"
     tasks: dict[str, TaskResult]

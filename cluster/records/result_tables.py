@@ -8,20 +8,24 @@ from statistics import fmean, stdev
 from rich.table import Table
 
 from cluster.records.result_records import MetricResult, Results, TaskResult
-from rewards import SPECS
+from rewards import SPECS, Mode
 
 COLUMNS = ("Task", "Clips", "Cold start", "Constant answer", "After GRPO", "Gain")
 NOTE = "Percent on held-out clips, greedy; ± is half of the bootstrap 95% interval over clips."
 
+# By the mode of scoring too, where that decides what is measured.
 METRIC_NAMES = {
-    ("temporal_grounding", "iou"): "Temporal grounding, mIoU",
-    ("tracking", "iou"): "Tracking, AO without the first box",
+    ("temporal_grounding", "iou", "strict"): "Temporal grounding, mIoU",
+    ("temporal_grounding", "iou", "paper"): "Temporal grounding, mIoU",
+    ("tracking", "iou", "strict"): "Tracking, AO without the first box",
+    ("tracking", "iou", "paper"): "Tracking, AO with the first box",
 }
 
 
-def metric_name(task: str, metric: str) -> str:
-    """How a task's metric is called in tables and charts."""
-    return METRIC_NAMES.get((task, metric), f"{SPECS[task].title}, {component_name(metric)}")
+def metric_name(task: str, metric: str, mode: Mode | None = None) -> str:
+    """How a task's metric is called in tables and charts; in general terms where the mode is not known."""
+    general = f"{SPECS[task].title}, {component_name(metric)}"
+    return METRIC_NAMES.get((task, metric, mode), general) if mode else general
 
 
 def component_name(component: str) -> str:
@@ -33,7 +37,7 @@ def result_rows(results: Results) -> list[tuple[str, ...]]:
     """One row of `COLUMNS` per metric."""
     return [
         (
-            metric_name(task, metric.metric),
+            metric_name(task, metric.metric, results.mode),
             clips_cell(result),
             str(metric.cold_start),
             f"{metric.constant:.1f} ({metric.constant_answer})",
@@ -82,7 +86,9 @@ def combined_markdown(runs: Mapping[str, Results]) -> str:
         raise ValueError(f"the runs {', '.join(runs)} have no task in common")
     columns = (*COLUMNS, *(f"`{name}`" for name in runs))
     per_task = {task: [run.tasks[task] for run in runs.values()] for task in shared}
-    rows = [row for task, results in per_task.items() for row in _combined_rows(task, results)]
+    modes = {results.mode for results in runs.values()}
+    mode = modes.pop() if len(modes) == 1 else None
+    rows = [row for task, results in per_task.items() for row in _combined_rows(task, results, mode)]
     note = (
         f"Percent on held-out clips, greedy; mean ± standard deviation over {len(runs)} runs. "
         "A run's own column: after GRPO ± half of the bootstrap 95% interval over clips, and its gain."
@@ -90,12 +96,12 @@ def combined_markdown(runs: Mapping[str, Results]) -> str:
     return f"{markdown_rows(columns, rows)}\n\n{note}"
 
 
-def _combined_rows(task: str, results: Sequence[TaskResult]) -> list[tuple[str, ...]]:
+def _combined_rows(task: str, results: Sequence[TaskResult], mode: Mode | None) -> list[tuple[str, ...]]:
     per_metric = zip(*(result.metrics for result in results), strict=True)
     clips = " / ".join(dict.fromkeys(clips_cell(result) for result in results))
     return [
         (
-            metric_name(task, metrics[0].metric),
+            metric_name(task, metrics[0].metric, mode),
             clips,
             _spread([m.cold_start.mean for m in metrics]),
             _spread([m.constant for m in metrics]),

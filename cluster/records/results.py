@@ -35,7 +35,8 @@ def compute_results(
     before, after = _by_task(cold_start), _by_task(grpo)
     if _ids(before) != _ids(after):
         raise ValueError("the evaluations before and after GRPO are of different prompts")
-    return Results(tasks={task: _task_result(task, before[task], after[task], mode) for task in before})
+    tasks = {task: _task_result(task, before[task], after[task], mode) for task in before}
+    return Results(mode=mode, tasks=tasks)
 
 
 def write_results(run_dir: Path, results: Results) -> Path:

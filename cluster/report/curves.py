@@ -8,6 +8,7 @@ from cluster.records.metrics import StepRecord
 from cluster.records.result_records import METRICS, MetricResult, Results
 from cluster.records.result_tables import component_name, metric_name
 from cluster.report.charts import Chart, Level, Series
+from rewards import Mode
 
 PERCENT = 100.0
 STAGES = ("rollout", "learn", "sync", "reward", "decode")
@@ -22,21 +23,29 @@ def task_charts(records: Sequence[StepRecord], results: Results | None, ended: b
     """
     seen = {task for record in records for task in record.tasks}
     return [
-        task_chart(records, task, metric, _levels(_result(results, task, metric), ended))
+        task_chart(
+            records,
+            task,
+            metric,
+            _levels(_result(results, task, metric), ended),
+            results.mode if results else None,
+        )
         for task, metrics in METRICS.items()
         if task in seen
         for metric in metrics
     ]
 
 
-def task_chart(records: Sequence[StepRecord], task: str, metric: str, levels: Sequence[Level]) -> Chart:
+def task_chart(
+    records: Sequence[StepRecord], task: str, metric: str, levels: Sequence[Level], mode: Mode | None
+) -> Chart:
     """A metric of the training responses over the steps, and what held-out evaluation says of it."""
     curves = [
         Series("format", "format", _component(records, task, "format")),
         Series(component_name(metric), "policy", _component(records, task, metric)),
     ]
     return Chart(
-        metric_name(task, metric),
+        metric_name(task, metric, mode),
         [record.step for record in records],
         curves,
         levels=levels,

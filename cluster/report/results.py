@@ -15,7 +15,9 @@ SCALE_NOTE = (
 def result_section(results: Results) -> str:
     """The section with the table, one row per metric."""
     rows = "".join(
-        _row(task, metric, result) for task, result in results.tasks.items() for metric in result.metrics
+        _row(metric_name(task, metric.metric, results.mode), metric, result)
+        for task, result in results.tasks.items()
+        for metric in result.metrics
     )
     head = "".join(f"<th{extra}>{name}</th>" for name, extra in HEADINGS.items())
     return (
@@ -35,8 +37,8 @@ HEADINGS = {
 }
 
 
-def _row(task: str, metric: MetricResult, result: TaskResult) -> str:
-    name, _, unit = metric_name(task, metric.metric).partition(", ")
+def _row(full_name: str, metric: MetricResult, result: TaskResult) -> str:
+    name, _, unit = full_name.partition(", ")
     cells = [
         f"<td><b>{escape(name)}</b><small>{escape(unit)}</small></td>",
         f'<td class="n">{clips_cell(result)}</td>',

@@ -3,6 +3,9 @@
 A sequence holds `00000001.jpg`, ..., `groundtruth.txt` (a line `x,y,width,height` per frame, in pixels), `cover.label`
 (visibility of the object, 0 to 8), `absence.label` (1 where it is not in the frame) and `meta_info.ini`. `list.txt`
 beside the sequences names them. Source: github.com/got-10k/toolkit (`got10k/datasets/got10k.py`).
+
+Where the object is absent, its box has no area (issue 10 there). `cover.label` does not tell: it is 0 throughout some
+sequences. A few sequences change the size of their frames midway (issue 25 there).
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
     """One entry per sequence of a split's folder. Raises `OSError` if that cannot be read.
 
     The 8 boxes are those of frames `k * n // 8`, which are among the frames that the sampling contract takes when it
-    takes a multiple of 8. Normalised boxes; `cover` is normalised too.
+    takes a multiple of 8. Each box is normalised by the size of its own frame; `cover` is normalised too. A sequence
+    whose frames are not there is read by its labels alone, for answers that are scored without videos.
     """
     names = spec.annotations / "list.txt"
     if names.is_file():
@@ -47,60 +51,68 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 
 
 def _fields(name: str, folder: Path, labels: Path) -> Fields:
-    boxes = _rows(labels / "groundtruth.txt")
-    images = list_images(folder)
-    if len(boxes) != len(images):
-        raise AnnotationError(f"{name}: {len(boxes)} boxes for {len(images)} frames")
-    if len(images) < NUM_BOXES:
-        raise AnnotationError(f"{name}: {len(images)} frames, at least {NUM_BOXES} are needed")
-    chosen = [k * len(images) // NUM_BOXES for k in range(NUM_BOXES)]
+    rows = _rows(labels / "groundtruth.txt")
+    images = list_images(folder) if folder.is_dir() else []
+    if images and len(rows) != len(images):
+        raise AnnotationError(f"{name}: {len(rows)} boxes for {len(images)} frames")
+    if len(rows) < NUM_BOXES:
+        raise AnnotationError(f"{name}: {len(rows)} frames, at least {NUM_BOXES} are needed")
+    chosen = [k * len(rows) // NUM_BOXES for k in range(NUM_BOXES)]
     meta = _meta(labels / "meta_info.ini")
-    width, height = _size(meta.get("resolution", ""), images[0])
+    sizes = _sizes([images[index] for index in chosen] if images else [], meta.get("resolution", ""))
+    boxes = [_box(rows[index], *size) for index, size in zip(chosen, sizes, strict=True)]
     frame_rate = _frame_rate(meta.get("anno_fps", ""))
     target = {
-        "boxes": [_normalised(boxes[index], width, height) for index in chosen],
-        "size": [width, height],
+        "boxes": [box or [0.0] * 4 for box in boxes],
         **({"class": meta["object_class"]} if "object_class" in meta else {}),
-        **_visibility(labels, len(images), chosen),
+        **_visibility(labels, len(rows), chosen, boxes),
     }
     return {
         "id": name,
         "task": "tracking",
         "video": str(folder),
         "question": f"the {meta['object_class']}" if "object_class" in meta else "the object",
-        "duration": len(images) / frame_rate,
+        "duration": len(rows) / frame_rate,
         "target": target,
         "box_frames": chosen,
         "frame_rate": frame_rate,
     }
 
 
-def _visibility(labels: Path, count: int, chosen: Sequence[int]) -> Fields:
-    """`cover` and `absent` of the chosen frames, where the sequence says so."""
-    found: Fields = {}
-    for key, file in (("cover", labels / "cover.label"), ("absent", labels / "absence.label")):
-        if file.is_file():
-            values = [row[0] for row in _rows(file)]
-            if len(values) != count:
-                raise AnnotationError(f"{file.name} has {len(values)} values for {count} frames")
-            found[key] = [values[index] for index in chosen]
+def _visibility(labels: Path, count: int, chosen: Sequence[int], boxes: Sequence[object]) -> Fields:
+    """`cover` of the chosen frames where the sequence says so, and `absent` where it is true of one of them."""
+    cover = _labels(labels / "cover.label", count)
+    absence = _labels(labels / "absence.label", count) or [0.0] * count
+    absent = [box is None or absence[index] != 0 for index, box in zip(chosen, boxes, strict=True)]
     return {
-        key: [value / FULL_COVER if key == "cover" else value != 0 for value in values]
-        for key, values in found.items()
+        **({"cover": [cover[index] / FULL_COVER for index in chosen]} if cover else {}),
+        **({"absent": absent} if any(absent) else {}),
     }
 
 
-def _rows(path: Path) -> list[list[float]]:
-    """The numbers of every line, separated by commas."""
-    lines = decode_text(path.read_bytes()).split()
-    return [[read_number(cell, path.name) for cell in line.split(",")] for line in lines]
+def _labels(path: Path, count: int) -> list[float]:
+    """One number per frame; empty where the sequence lacks the file."""
+    if not path.is_file():
+        return []
+    values = [read_number(cells[0], path.name) for cells in _rows(path)]
+    if len(values) != count:
+        raise AnnotationError(f"{path.name} has {len(values)} values for {count} frames")
+    return values
 
 
-def _normalised(row: Sequence[float], width: float, height: float) -> list[float]:
-    if len(row) != 4:
-        raise AnnotationError(f"groundtruth.txt must hold x,y,width,height, found {len(row)} numbers")
-    x, y, w, h = row
-    return [x / width, y / height, (x + w) / width, (y + h) / height]
+def _rows(path: Path) -> list[list[str]]:
+    """The cells of every line, separated by commas."""
+    return [line.split(",") for line in decode_text(path.read_bytes()).split()]
+
+
+def _box(cells: Sequence[str], width: float, height: float) -> list[float] | None:
+    """A box, normalised; None where the object is absent: one without area, or not a number."""
+    if len(cells) != 4:
+        raise AnnotationError(f"groundtruth.txt must hold x,y,width,height, found {len(cells)} numbers")
+    if any(cell.lower() == "nan" for cell in cells):
+        return None
+    x, y, w, h = (read_number(cell, "groundtruth.txt") for cell in cells)
+    return [x / width, y / height, (x + w) / width, (y + h) / height] if w > 0 and h > 0 else None
 
 
 def _meta(path: Path) -> dict[str, str]:
@@ -115,11 +127,21 @@ def _meta(path: Path) -> dict[str, str]:
     return {key: value for section in parser.sections() for key, value in parser[section].items()}
 
 
-def _size(resolution: str, image: Path) -> tuple[float, float]:
-    """Width and height in pixels: as the sequence says, `(1920, 1080)`, or of its first frame."""
+def _sizes(images: Sequence[Path], resolution: str) -> list[tuple[int, int]]:
+    """Width and height in pixels of each chosen frame; without frames as the sequence says, `(1920, 1080)`.
+
+    Where the first and the last agree, those between are not opened: there are some 75,000 in the training split.
+    """
+    if images:
+        first, last = _size(images[0]), _size(images[-1])
+        return [first] * NUM_BOXES if first == last else [_size(image) for image in images]
     numbers = [int(number) for number in re.findall(r"\d+", resolution)]
-    if len(numbers) == 2 and all(numbers):
-        return numbers[0], numbers[1]
+    if len(numbers) != 2 or not all(numbers):
+        raise AnnotationError("no frames, and no resolution in meta_info.ini")
+    return [(numbers[0], numbers[1])] * NUM_BOXES
+
+
+def _size(image: Path) -> tuple[int, int]:
     with Image.open(image) as opened:
         return opened.size
 

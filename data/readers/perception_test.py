@@ -50,7 +50,7 @@ def _parts(about: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
         yield "mc_question", number, partial(_question, question)
     for number, track in tracks:
         if _is_long(track):
-            yield "object_tracking", number, partial(_track, track)
+            yield "object_tracking", number, partial(_track, track, take(about, "metadata", dict))
     for number, action in actions:
         if labels[_label(action)] == 1:
             yield "action_localisation", number, partial(_action, action)
@@ -74,21 +74,18 @@ def _question(item: Any) -> tuple[Fields, int]:
     return fields, take(item, "id", int)
 
 
-def _track(item: Any) -> tuple[Fields, int]:
+def _track(item: Any, metadata: Any) -> tuple[Fields, int]:
     boxes, frames = take(item, "bounding_boxes", list), take(item, "frame_ids", list)
     same_length(boxes, frames, "bounding_boxes and frame_ids")
     start = _start(item)
     chosen = [start + k * (len(boxes) - start) // NUM_BOXES for k in range(NUM_BOXES)]
-    target: Fields = {"boxes": [boxes[index] for index in chosen]}
-    masked = item.get("is_masked")
-    if isinstance(masked, list) and len(masked) == len(boxes):
-        # The cup games hide the object on purpose; it is still followed.
-        target["absent"] = [bool(masked[index]) for index in chosen]
     fields = {
         "task": "tracking",
         "question": f"the {take(item, 'label', str)}",
-        "target": target,
+        # All of them count, where `is_masked` too: the cup games hide the object on purpose.
+        "target": {"boxes": [boxes[index] for index in chosen]},
         "box_frames": [frames[index] for index in chosen],
+        "frame_rate": take_number(metadata, "frame_rate"),
     }
     return fields, take(item, "id", int)
 

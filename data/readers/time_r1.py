@@ -1,8 +1,8 @@
 """TimeRFT, the training set of Time-R1: a list of `{video, sentence, timestamp, duration}`, in seconds.
 
 Some entries are about a part of their video, from `video_start` to `video_end`; their times count from its start.
-Source: `train_2k5.json` of github.com/www-Ye/Time-R1; programs that read it give `video_start` and `video_end` to
-the video reader, and compare the timestamps with answers about what that reader cut out.
+Source: `train_2k5.json` of github.com/xiaomi-research/time-r1; programs that read it give `video_start` and `video_end`
+to the video reader, and compare the timestamps with answers about what that reader cut out.
 """
 
 from __future__ import annotations

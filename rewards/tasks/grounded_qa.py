@@ -17,6 +17,7 @@ from rewards.targets import (
     count_options,
     interval_problem,
     letter_problem,
+    option_texts,
     read_interval_target,
     read_letter_target,
 )
@@ -35,10 +36,11 @@ class GroundedOptions(TaskOptions):
 
 
 class GroundedChoice(NamedTuple):
-    """The right option's letter, how many options there are, and the evidence intervals in seconds."""
+    """The right option's letter, how many options there are, their texts, and the evidence intervals in seconds."""
 
     letter: str
     num_options: int | None
+    options: tuple[str, ...]
     spans: tuple[Interval, ...]
 
 
@@ -51,7 +53,7 @@ def _read_truth(target: Mapping[str, Any], choices: Choices) -> GroundedChoice:
     if not isinstance(intervals, (list, tuple)):
         raise BadTarget("target.intervals must be a list of [start, end] in seconds")
     spans = tuple(read_interval_target(interval, "target.intervals") for interval in intervals)
-    return GroundedChoice(read_letter_target(target, num_options), num_options, spans)
+    return GroundedChoice(read_letter_target(target, num_options), num_options, option_texts(choices), spans)
 
 
 def _problem(question: Question) -> str | None:

@@ -10,20 +10,21 @@ from rewards.constants import most_frequent
 from rewards.letters import read_letter
 from rewards.measures import mean_of
 from rewards.spec import Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
-from rewards.targets import count_options, letter_problem, read_letter_target
+from rewards.targets import count_options, letter_problem, option_texts, read_letter_target
 from rewards.templates import Template, format_options, layout
 
 
 class Choice(NamedTuple):
-    """The right option's letter, upper case, and how many options there are, where that is known."""
+    """The right option's letter, upper case, and how many options there are with what texts, where that is known."""
 
     letter: str
     num_options: int | None
+    options: tuple[str, ...]
 
 
 def _read_truth(target: Mapping[str, Any], choices: Choices) -> Choice:
     num_options = count_options(choices)
-    return Choice(read_letter_target(target, num_options), num_options)
+    return Choice(read_letter_target(target, num_options), num_options, option_texts(choices))
 
 
 def ask_with_options(question: Question) -> str:
@@ -39,12 +40,12 @@ def paper_choice(text: str, letter: str, template: Template) -> PaperScore:
     return PaperScore({"format": float(is_formed), "accuracy": float(found == letter)}, {"answer": found})
 
 
-# Of every task whose truth has a `letter` and `num_options`.
+# Of every task whose truth has a `letter`, `num_options` and `options`.
 LETTER = Part[Any, Any](
     block="answer",
     key="answer",
     component="accuracy",
-    read=lambda text, case: read_letter(text, case.truth.num_options),
+    read=lambda text, case: read_letter(text, case.truth.num_options, case.truth.options),
     measure=lambda letter, case: float(letter == case.truth.letter),
     zero="another option is right",
 )

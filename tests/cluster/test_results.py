@@ -62,7 +62,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_results_json_has_the_promised_form(run: Path) -> None:
     content = json.loads((run / "results.json").read_text())
-    assert list(content) == ["tasks"]
+    assert list(content) == ["mode", "tasks"]
     assert list(content["tasks"]) == [task for task in METRICS if task in TASKS]
     for result in content["tasks"].values():
         for stage in ("cold_start", "grpo"):
@@ -111,6 +111,15 @@ def test_the_tracking_constant_is_the_first_box_repeated(tmp_path: Path) -> None
     result = compute_results(samples, samples).tasks["tracking"]
     assert result.constant == pytest.approx(100 * fmean(sample.value("iou") for sample in repeated), abs=1e-3)
     assert "first box" in result.constant_answer
+
+
+def test_what_overlap_is_counted_of_is_said_by_the_mode(tmp_path: Path) -> None:
+    prompts = [p for p in make_prompts(tmp_path) if p.task is Task.TRACKING]
+    samples = [evaluated(p, answer(p, 0.3)) for p in prompts]
+    strict, paper = (compute_results(samples, samples, mode) for mode in ("strict", "paper"))
+    assert "| Tracking, AO without the first box |" in markdown_table(strict)
+    assert "| Tracking, AO with the first box |" in markdown_table(paper)
+    assert "| Tracking, IoU |" in combined_markdown({"one": strict, "other": paper})
 
 
 def test_the_constant_letter_is_the_most_frequent_one(tmp_path: Path) -> None:

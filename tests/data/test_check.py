@@ -173,7 +173,33 @@ def test_configurations_with_nothing_to_check(tmp_path: Path, yaml: str, reason:
     assert result.exit_code == 2 and reason in result.output
 
 
+def test_a_configuration_is_checked_as_it_is_overridden(tmp_path: Path, own: Path) -> None:
+    entry = f"{{name: x, format: jsonl, annotations: gone.jsonl, videos: {tmp_path}}}"
+    (tmp_path / "run.yaml").write_text(f"data:\n  datasets:\n  - {entry}\n")
+    config = ("--config", tmp_path / "run.yaml", "--no-videos")
+    assert check(*config).exit_code == 2
+    for override in (f"data.datasets[0].annotations={own}", f"data.datasets=[]|data.source={own}"):
+        assert "id 'a' was used" in check(*override.split("|"), "grpo.steps=5", *config).output
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("data.datasets[1].videos=x", "there is no entry data.datasets[1]"),
+        ("data.datasets[0].videos", "expected section.field=value"),
+        ("data=x", "expected section.field=value"),
+        ("data.source={", "the value is not YAML"),
+    ],
+)
+def test_overrides_that_cannot_be_read_are_named(tmp_path: Path, override: str, reason: str) -> None:
+    (tmp_path / "run.yaml").write_text("data: {datasets: [{name: x, format: jsonl, annotations: x.jsonl}]}")
+    result = check(override, "--config", tmp_path / "run.yaml")
+    assert result.exit_code == 2 and override in result.output and reason in result.output
+
+
 def test_one_of_both_ways_to_name_a_dataset(tmp_path: Path) -> None:
     for arguments in ([], ["--config", "x.yaml", "--annotations", tmp_path]):
         result = check(*arguments)
         assert result.exit_code == 2 and "give either --config, or" in result.output
+    result = check("data.source=x", "--annotations", tmp_path)
+    assert result.exit_code == 2 and "there is no --config to override" in result.output

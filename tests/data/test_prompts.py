@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,3 +82,37 @@ def test_a_list_is_asked_for_where_several_intervals_may_be_given() -> None:
 
 def test_a_track_starts_at_the_first_box() -> None:
     assert "[0.10, 0.20, 0.30, 0.40]" in render_prompt(prompt_of(Task.TRACKING))
+
+
+EVEN = "at 8 evenly spaced moments of the video, the first included, as"
+
+
+@pytest.mark.parametrize(
+    ("box_frames", "frame_rate", "moments"),
+    [
+        ((), None, EVEN),
+        ((), 10.0, EVEN),
+        ((0, 11, 23, 34, 46, 58, 69, 81), None, EVEN),
+        (
+            (0, 11, 23, 34, 46, 58, 69, 80),
+            10.0,
+            "at 0, 1.1, 2.3, 3.4, 4.6, 5.8, 6.9 and 8 seconds from the start of the video, as",
+        ),
+        # The clip starts at the first box.
+        (
+            (60, 120, 180, 240, 330, 390, 450, 510),
+            30.0,
+            "at 0, 2, 4, 6, 9, 11, 13 and 15 seconds from the start of the video, as",
+        ),
+        (
+            (0, 1, 17, 31, 48, 63, 80, 99),
+            None,
+            "at the frames 0, 1, 17, 31, 48, 63, 80 and 99 of the video, as",
+        ),
+    ],
+)
+def test_the_moments_of_a_track_are_said_as_far_as_they_are_known(
+    box_frames: tuple[int, ...], frame_rate: float | None, moments: str
+) -> None:
+    prompt = replace(prompt_of(Task.TRACKING), box_frames=box_frames, frame_rate=frame_rate)
+    assert moments in render_prompt(prompt)

@@ -79,6 +79,27 @@ def test_box_frames_among_the_regular_ones_change_nothing() -> None:
     assert contract.choose_frames(64, 8.0, range(0, 64, 8)) == contract.choose_frames(64, 8.0)
 
 
+def test_frames_are_counted_so_that_they_hold_evenly_spaced_boxes() -> None:
+    # 9.3 s at 10 fps: 16 frames instead of 18, of which every second is a box's.
+    boxes = [k * 93 // 8 for k in range(8)]
+    indices, sampled_fps = SamplingContract(fps=2.0).choose_frames(93, 10.0, boxes)
+    assert len(indices) == 16 and indices[::2] == boxes
+    assert sampled_fps == pytest.approx(16 / 9.3)
+
+
+@pytest.mark.parametrize("total", range(60, 320, 7))
+def test_evenly_spaced_boxes_are_shown_at_the_wanted_rate(total: int) -> None:
+    boxes = [k * total // 8 for k in range(8)]
+    indices, _ = SamplingContract(fps=2.0).choose_frames(total, 10.0, boxes)
+    assert set(boxes) <= set(indices)
+    assert abs(len(indices) - total / 10.0 * 2.0) <= 4
+
+
+def test_a_clip_starts_at_the_first_of_its_boxes() -> None:
+    boxes = [*range(8, 64, 8)] + [63]
+    assert SamplingContract(fps=8.0).choose_frames(64, 8.0, boxes)[0] == boxes
+
+
 def test_other_box_frames_are_taken_exactly() -> None:
     indices, sampled_fps = SamplingContract(fps=2.0).choose_frames(100, 10.0, (0, 1, 17, 31, 48, 63, 80, 99))
     assert indices == [0, 1, 17, 31, 48, 63, 80, 99]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data.demonstrations import GUESS, demonstrate, introduce
+from data.prompts import PromptStyle, render_prompt
 from data.rendering import _footage_files, draw_frames, render_scene
 from data.sampling import SamplingContract
 from data.schema import NUM_BOXES, Task, VideoPrompt
@@ -68,6 +69,19 @@ def test_a_tracked_shape_hops_and_stands_still_whenever_its_box_is_asked_for() -
         assert sum(moved) == HOPS
         for frame in prompt.box_frames:
             assert target.box(frame / scene.fps) == target.box(frame / scene.fps + 0.05)
+
+
+def test_a_synthetic_track_is_asked_for_in_words_the_tiny_policy_knows() -> None:
+    """The measured results belong to these words, and the tiny tokenizer to their length."""
+    for scene, prompt in scenes(Task.TRACKING):
+        box = ", ".join(f"{value:.2f}" for value in prompt.first_box)
+        assert render_prompt(prompt, PromptStyle("direct")) == (
+            f"Follow {prompt.question}, which starts at [{box}].\n"
+            "Give its box [x0, y0, x1, y1], each number from 0 to 1, at 8 evenly spaced moments of the video, "
+            "the first included, as a list of 8 lists inside <answer> </answer>."
+        )
+        source = scene.num_frames, float(scene.fps)
+        assert CONTRACT.choose_frames(*source, prompt.box_frames) == CONTRACT.choose_frames(*source)
 
 
 @pytest.mark.parametrize("task", TASKS)

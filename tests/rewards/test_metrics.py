@@ -99,6 +99,26 @@ def test_a_success_rate_is_strictly_above_its_threshold() -> None:
     assert figures["SR@0.5"] == 0.0
 
 
+def test_boxes_of_an_absent_object_do_not_count() -> None:
+    absent = [False] * 6 + [True] * 2
+    boxes = [BOX] * 6 + [[0.0] * 4] * 2
+    for answer in ([BOX] * 3 + [AWAY] * 5, [BOX] * 3 + [AWAY] * 3 + [BOX] * 2):
+        sample = track(answer, boxes=boxes, absent=absent)
+        assert sample.reward("iou") == pytest.approx(2 / 5)
+        figures = evaluate_task("tracking", [sample])
+        assert figures["AO"] == figures["AO official"] == figures["SR@0.5"] == pytest.approx(2 / 5)
+        assert figures["AO with first"] == pytest.approx(3 / 8)
+
+
+def test_paper_mode_leaves_the_first_box_out_of_ao() -> None:
+    target = {"boxes": [BOX] * 8}
+    response = f"<answer>{[BOX] * 4 + [AWAY] * 4}</answer>"
+    score = score_response("tracking", response, target, mode="paper", template="direct")
+    figures = evaluate_task("tracking", [Scored(target, score=score)])
+    assert score.rewards["iou"] == figures["AO with first"] == 0.5
+    assert figures["AO"] == pytest.approx(3 / 7)
+
+
 def test_classes_weigh_the_same() -> None:
     samples = [track([BOX] * 8, **{"class": "cat"})] * 3 + [track([AWAY] * 8, **{"class": "dog"})]
     figures = evaluate_task("tracking", samples)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rewards import COMPONENTS, SPECS, TASKS, Mode, Template, score_response
+from rewards import COMPONENTS, SPECS, TASKS, Mode, Template, next_gqa, paper, score_response
 from rewards.boxes import box_iou
 from rewards.intervals import interval_iou, union_iop, union_iou
 from rewards.measures import Scored
@@ -163,6 +163,56 @@ def test_box_iou_is_the_same_elsewhere_and_at_any_scale(
 ) -> None:
     moved = [tuple((side + shift) * 2.0**power for side in box) for box in (first, second)]
     assert box_iou(*moved) == box_iou(first, second)  # type: ignore[arg-type]
+
+
+@unhurried
+@given(*[st.tuples(EIGHTHS, EIGHTHS)] * 2, *[st.tuples(*[EIGHTHS] * 4)] * 2, EIGHTHS, st.integers(-4, 4))
+def test_the_released_overlaps_are_symmetric_and_the_same_elsewhere(
+    first: tuple[float, float],
+    second: tuple[float, float],
+    box: tuple[float, float, float, float],
+    other: tuple[float, float, float, float],
+    shift: float,
+    power: int,
+) -> None:
+    for measure, one, two in ((paper.hull_iou, first, second), (paper.plain_box_iou, box, other)):
+        overlap = measure(one, two)  # type: ignore[operator]
+        assert 0.0 <= overlap <= 1.0
+        assert measure(two, one) == overlap  # type: ignore[operator]
+        moved = [tuple((value + shift) * 2.0**power for value in each) for each in (one, two)]
+        assert measure(*moved) == overlap  # type: ignore[operator]
+
+
+@unhurried
+@given(*[st.lists(st.tuples(EIGHTHS, EIGHTHS), max_size=4)] * 2, EIGHTHS, st.integers(-4, 4), st.randoms())
+def test_the_best_span_is_the_same_elsewhere_and_in_any_order(
+    predicted: list[tuple[float, float]],
+    spans: list[tuple[float, float]],
+    shift: float,
+    power: int,
+    order: random.Random,
+) -> None:
+    for measure in (next_gqa.best_iou, next_gqa.best_iop):
+        best = measure(predicted, spans)
+        assert 0.0 <= best <= 1.0
+        assert measure(order.sample(predicted, len(predicted)), order.sample(spans, len(spans))) == best
+        moved = [
+            [((start + shift) * 2.0**power, (end + shift) * 2.0**power) for start, end in each]
+            for each in (predicted, spans)
+        ]
+        assert measure(*moved) == best
+        assert best == max((measure(predicted, [span]) for span in spans), default=0.0)
+
+
+@unhurried
+@given(INTERVALS, INTERVALS)
+def test_the_overlap_of_one_interval_with_one_span_is_symmetric(
+    first: tuple[float, float], second: tuple[float, float]
+) -> None:
+    assert next_gqa.best_iou([first], [second]) == pytest.approx(
+        next_gqa.best_iou([second], [first]), abs=1e-12
+    )
+    assert next_gqa.best_iou([first], [second]) <= next_gqa.best_iop([first], [second]) + 1e-12
 
 
 @unhurried

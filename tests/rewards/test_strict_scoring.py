@@ -287,6 +287,50 @@ def test_two_letters_none_or_one_beyond_the_options_do_not_parse(answer: str) ->
     assert choose(answer).rewards == {"format": 0.0, "accuracy": 0.0}
 
 
+GROUNDED_B = {"answer": "B", "intervals": [[1, 2]]}
+PEOPLE = ["Person B", "Person A", "A toy.", "Both A and B"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("B. Person A", "B"),
+        ("(B) person a", "B"),
+        ("B: Person A", "B"),
+        ("The answer is B, Person A", "B"),
+        ("A. Person B", "A"),
+        ("C. A toy", "C"),
+        ("C) A toy.", "C"),
+        ("D. Both A and B", "D"),
+        ("D", "D"),
+        # The text alone is not what was asked for, and least of all another option's letter.
+        ("Person A", None),
+        ("Person B", None),
+        ("A toy.", None),
+        ("Both A and B", None),
+        ("A or B", None),
+        # Not an option's text.
+        ("A person", "A"),
+        ("Persona B", "B"),
+    ],
+)
+def test_a_letter_inside_of_an_option_is_no_answer(answer: str, letter: str | None) -> None:
+    for target, task in (({"answer": "B"}, "multiple_choice"), (GROUNDED_B, "grounded_qa")):
+        evidence = "<glue>[(1, 2)]</glue>" if task == "grounded_qa" else ""
+        score = score_response(task, thought(answer) + evidence, target, options=PEOPLE)
+        assert (score.prediction or {}).get("answer") == letter
+        assert score.rewards["accuracy"] == float(letter == "B")
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "letter"),
+    [(["B", "A"], "A", "A"), (["option B", "option A"], "option A", "A"), (["red", "blue"], "B. blue", "B")],
+)
+def test_options_that_are_letters_hide_none(options: list[str], answer: str, letter: str) -> None:
+    score = score_response("multiple_choice", thought(answer), {"answer": "A"}, options=options)
+    assert score.prediction == {"answer": letter}
+
+
 def test_a_wrong_letter_keeps_the_format() -> None:
     score = choose("B")
     assert score.rewards == {"format": 1.0, "accuracy": 0.0}
@@ -435,6 +479,9 @@ def test_spellings_of_boxes(answer: str) -> None:
         ("tracking", {"boxes": [[0, 0, 1, 1]]}),
         ("tracking", {"boxes": [[0, 0, 1]] * 8}),
         ("tracking", {"boxes": "x" * 8}),
+        ("tracking", {"boxes": [[0, 0, 1, 1]] * 8, "absent": [False] + [True] * 7}),
+        ("tracking", {"boxes": [[0, 0, 1, 1]] * 8, "absent": [False] * 7}),
+        ("tracking", {"boxes": [[0, 0, 1, 1]] * 8, "absent": [0] * 8}),
         ("multiple_choice", {"answer": 2}),
         ("multiple_choice", {"answer": ""}),
         ("multiple_choice", {"answer": "E"}),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from data.readers import READERS, DatasetError, DatasetSpec, read, read_dataset
 from data.readers.videos import Videos
@@ -80,8 +81,7 @@ def test_got10k_boxes_belong_to_known_frames(tmp_path: Path) -> None:
     assert prompt.box_frames == tuple(range(0, FRAMES, 2))
     assert prompt.target["boxes"] == [[n / 40, 0.25, (n + 10) / 40, 0.75] for n in prompt.box_frames]
     assert prompt.target["cover"] == [1.0] * 4 + [0.5] * 4
-    assert prompt.target["absent"] == [False] * 8
-    assert (prompt.target["size"], prompt.target["class"]) == ([40, 20], "bear")
+    assert "absent" not in prompt.target and prompt.target["class"] == "bear"
     assert (prompt.question, prompt.frame_rate, prompt.duration) == ("the bear", 10.0, 1.6)
     assert prompt.video == str(tmp_path / "val" / SEQUENCE)
 
@@ -92,8 +92,53 @@ def test_got10k_without_meta_takes_the_size_of_the_frames(tmp_path: Path) -> Non
         (spec.annotations / SEQUENCE / name).unlink()
     (spec.annotations / "list.txt").unlink()
     (prompt,) = read_dataset(spec)[0]
-    assert prompt.target["size"] == [40, 20] and prompt.question == "the object"
+    assert prompt.target["boxes"][1] == [2 / 40, 0.25, 12 / 40, 0.75] and prompt.question == "the object"
     assert not {"cover", "absent", "class"} & prompt.target.keys()
+
+
+@pytest.mark.parametrize("row", ["0,0,0,0", "-1,-1,-1,-1", "nan,nan,nan,nan", "5,5,10,0"])
+def test_got10k_boxes_of_an_absent_object_are_left_out(tmp_path: Path, row: str) -> None:
+    """By the boxes and `absence.label`, never by `cover.label`, which some sequences leave at 0."""
+    spec = SAMPLES["got10k"](tmp_path)
+    labels = spec.annotations / SEQUENCE
+    rows = (labels / "groundtruth.txt").read_text().splitlines()
+    (labels / "groundtruth.txt").write_text("\n".join([*rows[:6], row, *rows[7:]]))
+    (labels / "absence.label").write_text("0\n" * 10 + "1\n" * 6)
+    (labels / "cover.label").write_text("0\n" * 16)
+    (prompt,) = read_dataset(spec)[0]
+    assert prompt.target["absent"] == [False, False, False, True, False, True, True, True]
+    assert prompt.target["boxes"][3] == [0.0] * 4
+
+
+@pytest.mark.parametrize("hidden", [range(1), range(1, FRAMES)])
+def test_got10k_sequences_with_nothing_to_follow_are_refused(tmp_path: Path, hidden: range) -> None:
+    spec = SAMPLES["got10k"](tmp_path)
+    labels = "".join(f"{int(frame in hidden)}\n" for frame in range(FRAMES))
+    (spec.annotations / SEQUENCE / "absence.label").write_text(labels)
+    (problem,) = read_dataset(spec)[1]
+    assert problem.endswith("target.absent must be false of the first box and of one more")
+
+
+def test_got10k_frames_that_change_their_size_keep_their_boxes(tmp_path: Path) -> None:
+    """Each box is in pixels of its own frame; shown, all frames have one size."""
+    spec = SAMPLES["got10k"](tmp_path)
+    sequence = spec.annotations / SEQUENCE
+    for number in range(9, FRAMES + 1):
+        Image.new("RGB", (20, 10)).save(sequence / f"{number:08d}.jpg")
+    (sequence / "groundtruth.txt").write_text("10,5,10,10\n" * 8 + "5,2.5,5,5\n" * 8)
+    (prompt,) = read_dataset(spec)[0]
+    assert prompt.target["boxes"] == [[0.25, 0.25, 0.5, 0.75]] * 8
+
+
+def test_got10k_labels_are_enough_where_the_frames_are_elsewhere(tmp_path: Path) -> None:
+    spec = SAMPLES["got10k"](tmp_path)
+    (whole,) = read_dataset(spec)[0]
+    for image in (spec.annotations / SEQUENCE).glob("*.jpg"):
+        image.unlink()
+    assert read_dataset(spec)[0] == [whole]
+    (spec.annotations / SEQUENCE / "meta_info.ini").unlink()
+    (problem,) = read_dataset(spec)[1]
+    assert problem.endswith("no frames, and no resolution in meta_info.ini")
 
 
 def test_got10k_test_split_has_one_box_a_sequence(tmp_path: Path) -> None:
@@ -182,6 +227,7 @@ def test_perception_test_gives_three_kinds_of_prompts(tmp_path: Path) -> None:
     assert len(prompts) == 3, "a track of 5 boxes and an action that occurs twice make no prompt"
     assert (question.options, question.target) == (("tea", "ink", "milk"), {"answer": "B"})
     assert track.box_frames == tuple(30 * n for n in (2, 4, 6, 8, 11, 13, 15, 17))
+    assert track.box_times == (0, 2, 4, 6, 9, 11, 13, 15)
     assert [box[0] for box in track.target["boxes"]] == pytest.approx(
         [0.01 * n / 30 for n in track.box_frames]
     )
