@@ -20,7 +20,7 @@ from cluster.runtime.initial_policy import initial_policy
 from cluster.runtime.system import System, learner_settings
 from cluster.training import training_loop
 from cluster.training.cold_start import cold_start
-from cluster.training.frontier import COLD_START_POLICY, Frontier
+from cluster.training.frontier import COLD_START_POLICY, POLICY, Frontier
 
 
 def carry_out(
