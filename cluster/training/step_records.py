@@ -101,9 +101,8 @@ def sample_records(step: int, groups: Sequence[Group]) -> Iterator[SampleRecord]
     """One record per response."""
     for group in groups:
         prompt = group.rollout.prompt
-        for response, score, advantage in zip(
-            group.rollout.responses, group.scores, group.advantages, strict=True
-        ):
+        advantages = group.advantages or [None] * len(group.scores)
+        for response, score, advantage in zip(group.rollout.responses, group.scores, advantages, strict=True):
             yield SampleRecord(
                 step=step,
                 prompt_id=prompt.id,
