@@ -43,8 +43,9 @@ def gradients_of(rank: LearnerRank) -> Iterator[dict[str, Tensor]]:
     yield found
 
 
-@pytest.mark.parametrize("offload", [False, True])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("stage", "offload"), [(1, False), (2, False), (3, False), (1, True), (2, True), (3, True)]
+)
 def test_sixteen_micro_batches_add_up_to_one(start_rank: StartRank, stage: int, offload: bool) -> None:
     """Each with a sixteenth of the same gradient: exact in float32, with 8 bits off by more than a thousandth."""
     (sample,) = make_samples(1, 1, supervised=True)
