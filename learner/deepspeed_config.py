@@ -16,6 +16,8 @@ def deepspeed_config(settings: LearnerSettings, world_size: int) -> dict[str, An
 
     Args:
         world_size: Number of learner ranks.
+
+    Without ZeRO DeepSpeed has no float32 gradients beside bfloat16 weights: it raises NotImplementedError.
     """
     config: dict[str, Any] = {
         "train_batch_size": ROWS_PER_MICRO_BATCH * world_size,
@@ -28,6 +30,9 @@ def deepspeed_config(settings: LearnerSettings, world_size: int) -> dict[str, An
         "steps_per_print": None,
         "wall_clock_breakdown": False,
     }
+    if settings.dtype == "bfloat16":
+        # In bfloat16 a sum over micro-batches loses what is below 1/256 of it.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config
 
 

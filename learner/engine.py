@@ -77,9 +77,9 @@ def build_reference(path: str, settings: LearnerSettings, ds_config: dict[str, A
 def gradient_norm(engine: DeepSpeedEngine) -> float | None:
     """Norm of the reduced gradients before the step; None where DeepSpeed reports it after the step.
 
-    Without ZeRO and mixed precision DeepSpeed clips but keeps no norm.
+    Without ZeRO DeepSpeed clips but keeps no norm.
     """
-    if engine.zero_optimization() or engine.bfloat16_enabled():
+    if engine.zero_optimization():
         return None
     gradients: Sequence[Tensor] = [p.grad for p in engine.module.parameters() if p.grad is not None]
     return float(nn.utils.get_total_norm(gradients))

@@ -8,6 +8,7 @@ in one flat sequence: nothing is padded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class MicroBatch:
         input_ids: [1, L].
         position_ids: [3, 1, L], M-RoPE ids (time, height, width).
         layout: Where packs and responses begin and end.
-        pixels: [patches, 1176], normalised patches of the distinct clips; empty where features are given.
+        pixels: [patches, 1176], normalised patches of the distinct prompts' clips; empty where features are given.
         grids: [clips, 3], patches in time, height and width.
         features: [video tokens, width] of each clip where the vision tower is frozen; None runs the tower.
         clip_of_pack: Which of the clips each pack shows; None for a prompt of text alone.
@@ -46,6 +47,7 @@ class MicroBatch:
         lengths: [R], tokens of each response.
         rollout_logprobs: [T], or empty for supervised rows.
         advantages: [R].
+        most_tokens: Response tokens of the rank with most of them in this pass; T where nobody else takes part.
     """
 
     input_ids: Tensor
@@ -60,6 +62,7 @@ class MicroBatch:
     lengths: Tensor
     rollout_logprobs: Tensor
     advantages: Tensor
+    most_tokens: int
 
     def per_token(self, per_response: Tensor) -> Tensor:
         """[R] to [T]: a response's value for each of its tokens."""
@@ -73,8 +76,12 @@ class TokenScores(NamedTuple):
     entropy: Tensor
 
 
-def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
-    """Put packs of rows, each behind one copy of its prompt, into one micro-batch."""
+def lay_out(packs: Sequence[Sequence[Row]], device: torch.device, most_tokens: int = 0) -> MicroBatch:
+    """Put packs of rows, each behind one copy of its prompt, into one micro-batch.
+
+    Args:
+        most_tokens: See `MicroBatch`; 0 where this rank's are the most.
+    """
     shown = {pack[0].prompt_key: pack[0] for pack in packs if pack[0].prompt.num_video_tokens}
     clips, place = list(shown.values()), {key: number for number, key in enumerate(shown)}
     # Ranks must agree on whether the tower runs, so a frozen one shows on rows without a clip as well.
@@ -101,6 +108,7 @@ def lay_out(packs: Sequence[Sequence[Row]], device: torch.device) -> MicroBatch:
             [value for row in rows for value in row.rollout_logprobs], device=device
         ),
         advantages=torch.tensor([row.advantage for row in rows], device=device),
+        most_tokens=most_tokens or sum(len(row.response) for row in rows),
     )
 
 
@@ -136,18 +144,16 @@ class ResponseScorer(nn.Module):
         """
         # Not by indexing: responses of a pack share a predictor, whose gradients it would add up in any order.
         hidden = self._hidden_states(batch).squeeze(0).index_select(0, batch.index)
-        pieces = hidden.split(max(1, LOGITS_BYTES // (4 * self._vocabulary)))
-        targets = batch.targets.split(len(pieces[0]))
+        # As many as on every other rank: under ZeRO-3 each call of the head gathers its weights from all of them.
+        count = math.ceil(batch.most_tokens / max(1, LOGITS_BYTES // (4 * self._vocabulary)))
+        pieces = zip(hidden.tensor_split(count), batch.targets.tensor_split(count), strict=True)
         banned = self._banned if ban else []
-        scores = [
-            self._score(*piece, temperature, banned, len(pieces) > 1)
-            for piece in zip(pieces, targets, strict=True)
-        ]
+        scores = [self._score(*piece, temperature, banned, count > 1) for piece in pieces]
         logprobs, entropies = zip(*scores, strict=True)
         return TokenScores(torch.cat(logprobs), torch.cat(entropies))
 
     def _hidden_states(self, batch: MicroBatch) -> Tensor:
-        """[1, L, hidden]. The tower runs once over the distinct clips; packs of a prompt share features."""
+        """[1, L, hidden]. The tower runs once over each distinct prompt's clip; its packs share the features."""
         backbone = self.policy.model
         features, nothing = (batch.features, None) if batch.features is not None else self._run_tower(batch)
         of_packs: Any = tuple(features[clip] for clip in batch.clip_of_pack if clip is not None)

@@ -54,17 +54,8 @@ def _policy_losses(
 ) -> tuple[Tensor, StepSums]:
     """Per-token losses [T] of policy and KL penalty."""
     rollout = batch.rollout_logprobs
-    losses, clipped = objective.surrogate_loss(
-        settings.surrogate,
-        logprobs,
-        rollout,
-        batch.per_token(batch.advantages),
-        batch.lengths,
-        settings.clip_low,
-        settings.clip_high,
-        settings.importance_correction,
-        settings.importance_cap,
-    )
+    advantages = batch.per_token(batch.advantages)
+    losses, clipped = objective.surrogate_loss(logprobs, rollout, advantages, batch.lengths, settings)
     gaps = objective.mismatch(logprobs.detach(), rollout).double()
     sums = StepSums(
         mismatch=float(gaps.sum()), largest_mismatch=float(gaps.max()), clipped=float(clipped.sum())

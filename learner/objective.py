@@ -14,7 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from learner.recipes import Aggregation, Correction, KlEstimator, Surrogate
+from learner.recipes import Aggregation, Correction, KlEstimator
+from learner.settings import LearnerSettings
+
+# Log-ratios are bounded by this before they are exponentiated.
+LARGEST_LOG_RATIO = 20.0
 
 
 def token_weights(
@@ -45,54 +49,50 @@ def token_weights(
 
 
 def surrogate_loss(
-    kind: Surrogate,
-    logprobs: Tensor,
-    rollout_logprobs: Tensor,
-    advantages: Tensor,
-    lengths: Tensor,
-    clip_low: float,
-    clip_high: float,
-    correction: Correction,
-    cap: float,
+    logprobs: Tensor, rollout_logprobs: Tensor, advantages: Tensor, lengths: Tensor, settings: LearnerSettings
 ) -> tuple[Tensor, Tensor]:
     """Per-token policy loss against the rollout's own log-probabilities.
 
-    Importance ratios are taken against the behaviour policy itself, so no pass of the old policy is needed and
-    the numerical mismatch of the two engines is corrected with it.
+    Importance ratios are taken against the behaviour policy itself, so no pass of the old policy is needed, and the
+    clipped ratio holds both what updates have moved and the numerical mismatch of the two engines.
+
+    `settings.surrogate` says what is clipped to [1 - `clip_low`, 1 + `clip_high`]:
+
+    - `token`, the ratio of each token (PPO, eq. 7, with DAPO's two bounds, eq. 10);
+    - `sequence_mean`, the geometric mean of a response's ratios (GSPO, eqs. 5 and 7);
+    - `sequence_sum`, the ratio of the whole response, as TRL's RLOO has it; the paper does not clip (section 3.2);
+    - `weighted`, the ratio as a constant weight of the log-probability, so that no token loses its gradient (CISPO:
+      MiniMax-M1, eqs. 4 and 5).
 
     Args:
-        kind: `token`, the clipped ratio of each token (PPO, eq. 7, with DAPO's two bounds, eq. 10);
-            `sequence_mean`, the clipped geometric mean of a response's ratios (GSPO, eqs. 5 and 7);
-            `sequence_sum`, the clipped ratio of the whole response (RLOO); `weighted`, the clipped ratio as a
-            constant weight of the log-probability, so that no token loses its gradient (CISPO: MiniMax-M1,
-            eqs. 4 and 5).
         logprobs: [tokens], of the policy being trained.
         rollout_logprobs: [tokens], of the behaviour policy.
         advantages: [tokens].
         lengths: [responses], tokens of each response.
-        clip_low, clip_high: The ratio is clipped to [1 - clip_low, 1 + clip_high].
-        correction: See `importance_correction`.
-        cap: Bound of the correction.
 
     Returns:
         The losses [tokens], to be minimised; and 1 where clipping took the gradient away, or, for `weighted`,
         bounded the weight [tokens].
     """
+    kind, low, high = settings.surrogate, settings.clip_low, settings.clip_high
     ratio = importance_ratio(logprobs, rollout_logprobs)
     if kind.startswith("sequence"):
         ratio = response_ratio(logprobs, rollout_logprobs, lengths, mean=kind == "sequence_mean")
-    kept, bounded = importance_correction(ratio.detach(), correction, cap)
-    clipped = ratio.clamp(1.0 - clip_low, 1.0 + clip_high)
+    clipped = ratio.clamp(1.0 - low, 1.0 + high)
+    correction, cap = settings.importance_correction, settings.importance_cap
     if kind == "weighted":
-        weight = clipped.detach()
+        # Its clipping is a truncation already.
+        correction = "none" if correction == "truncate" else correction
+        kept, weight = importance_correction(ratio.detach(), correction, cap), clipped.detach()
         return -kept * weight * advantages * logprobs, (weight != ratio.detach()).float()
-    losses = -kept * torch.minimum(ratio * bounded * advantages, clipped * advantages)
-    return losses, clipped_fraction(ratio.detach(), advantages, clip_low, clip_high)
+    factor = importance_correction(ratio.detach(), correction, cap)
+    losses = -factor * torch.minimum(ratio * advantages, clipped * advantages)
+    return losses, clipped_fraction(ratio.detach(), advantages, low, high)
 
 
 def importance_ratio(logprobs: Tensor, rollout_logprobs: Tensor) -> Tensor:
     """`policy / behaviour policy` per token, bounded so that a broken token cannot give infinity."""
-    return (logprobs - rollout_logprobs).clamp(-20.0, 20.0).exp()
+    return (logprobs - rollout_logprobs).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
 
 
 def response_ratio(logprobs: Tensor, rollout_logprobs: Tensor, lengths: Tensor, mean: bool) -> Tensor:
@@ -107,29 +107,31 @@ def response_ratio(logprobs: Tensor, rollout_logprobs: Tensor, lengths: Tensor, 
     owner = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
     sums = torch.zeros_like(lengths, dtype=logprobs.dtype)
     sums = sums.index_add(0, owner, logprobs - rollout_logprobs)
-    return ((sums / lengths if mean else sums).clamp(-20.0, 20.0).exp())[owner]
+    return ((sums / lengths if mean else sums).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp())[owner]
 
 
-def importance_correction(ratio: Tensor, correction: Correction, cap: float) -> tuple[Tensor, Tensor]:
+def importance_correction(ratio: Tensor, correction: Correction, cap: float) -> Tensor:
     """What is done about ratios that say rollout and learner hardly share a policy at this token.
+
+    The gradient of a clipped loss has the ratio as its weight wherever clipping leaves one. The factor is of the whole
+    loss, so that a cap within the clipping range bounds that weight and changes nothing about what is clipped.
 
     Args:
         ratio: [tokens], without gradient.
-        correction: `truncate` bounds the weight of the gradient at `cap` (truncated importance sampling, where
+        correction: `truncate` bounds the weight of the gradient at `cap` (truncated importance sampling; where
             clipping leaves it unbounded: negative advantages); `mask` leaves tokens with a ratio outside
             [1 / cap, cap] out (masked importance sampling, on both sides as in IcePop); `none`.
 
     Returns:
-        Two factors [tokens]: of the whole loss, and of the unclipped ratio.
+        Factor of each token's loss [tokens].
     """
-    ones = torch.ones_like(ratio)
     match correction:
         case "none":
-            return ones, ones
+            return torch.ones_like(ratio)
         case "truncate":
-            return ones, (cap / ratio).clamp(max=1.0)
+            return (cap / ratio).clamp(max=1.0)
         case "mask":
-            return ((ratio <= cap) & (ratio >= 1.0 / cap)).to(ratio.dtype), ones
+            return ((ratio <= cap) & (ratio >= 1.0 / cap)).to(ratio.dtype)
 
 
 def clipped_fraction(ratio: Tensor, advantages: Tensor, clip_low: float, clip_high: float) -> Tensor:
@@ -145,7 +147,7 @@ def kl_to_reference(logprobs: Tensor, reference_logprobs: Tensor, estimator: KlE
     Args:
         estimator: `k1`, the log-ratio: unbiased, of large variance, and as a loss without effect on average (its
             expected gradient is 0); `k2`, half its square: biased, with the gradient of the KL; `k3`: unbiased
-            and never negative (GRPO, eq. 4).
+            and never negative (GRPO, eq. 4), bounded so that a broken token cannot give infinity.
     """
     log_ratio = reference_logprobs - logprobs
     match estimator:
@@ -154,7 +156,8 @@ def kl_to_reference(logprobs: Tensor, reference_logprobs: Tensor, estimator: KlE
         case "k2":
             return 0.5 * log_ratio.square()
         case "k3":
-            return log_ratio.exp() - log_ratio - 1.0
+            bounded = log_ratio.clamp(max=LARGEST_LOG_RATIO)
+            return bounded.exp() - bounded - 1.0
 
 
 def supervised_loss(logprobs: Tensor) -> Tensor:
@@ -164,7 +167,7 @@ def supervised_loss(logprobs: Tensor) -> Tensor:
 
 def mismatch(logprobs: Tensor, rollout_logprobs: Tensor) -> Tensor:
     """`exp|logp_rollout - logp_learner|` per token: 1 where rollout and learner agree on the policy."""
-    return (rollout_logprobs - logprobs).abs().clamp(max=20.0).exp()
+    return (rollout_logprobs - logprobs).abs().clamp(max=LARGEST_LOG_RATIO).exp()
 
 
 def entropy(log_probs: Tensor) -> Tensor:

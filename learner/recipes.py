@@ -38,13 +38,16 @@ RECIPES: Mapping[str, Recipe] = {
     "grpo": Recipe("group_normalised", "token", "sequence"),
     # Understanding R1-Zero-like training, arXiv 2503.20783, section 3.2: no std, no length.
     "dr_grpo": Recipe("group_centred", "token", "constant"),
-    # arXiv 2503.14476, eq. 8 with clip-higher; dynamic sampling and overlong shaping are switches of their own.
+    # arXiv 2503.14476, eq. 8 with clip-higher. Dynamic sampling (section 3.2) and overlong shaping (section 3.4) are no
+    # part of a loss: `grpo.dynamic_sampling` and `grpo.overlong_buffer` switch them on.
     "dapo": Recipe("group_normalised", "token", "token", clip_high=0.28),
     # Group sequence policy optimization, arXiv 2507.18071, eqs. 5 and 7, bounds of section 5.1.
     "gspo": Recipe("group_normalised", "sequence_mean", "sequence", clip_low=3e-4, clip_high=4e-4),
     # MiniMax-M1, arXiv 2506.13585, eqs. 4 and 5; no lower bound, the upper one of ScaleRL (arXiv 2510.13786).
     "cispo": Recipe("group_normalised", "weighted", "token", clip_low=1.0, clip_high=4.0),
-    # Back to basics, arXiv 2402.14740: the response is one action.
+    # Back to basics, arXiv 2402.14740: the response is one action (section 3.3). It differs in two ways: the ratio of
+    # the response is clipped, as in TRL's RLOO (the paper's section 3.2 finds that rarely needed; on-policy it is 1),
+    # and a KL penalty is a term of the loss, not of the reward.
     "rloo": Recipe("leave_one_out", "sequence_sum", "sequence"),
     # arXiv 2501.03262, section 3.2: batch statistics, k2.
     "reinforce_pp_baseline": Recipe("batch_normalised", "token", "token", kl="k2"),

@@ -13,7 +13,7 @@ class StepSums:
     """Sums over response tokens, so that averages over any split of a batch are exact.
 
     Attributes:
-        loss: Sum of weighted token losses; the weights of the global batch add up to 1.
+        loss: Sum of token losses, weighted by `learner.objective.token_weights`.
         entropy, mismatch, kl, clipped: Sums over tokens.
         largest_mismatch: Largest `exp|logp_rollout - logp_learner|` of a token.
         tokens, responses: Counts.
@@ -126,11 +126,16 @@ def merge_reports(reports: Sequence[StepReport]) -> StepReport:
 
 
 def follow(reports: Sequence[StepReport]) -> StepReport:
-    """One report of several optimizer steps on shares of a batch: sums over tokens, means of loss and gradient norm."""
+    """One report of several optimizer steps on shares of a batch: sums over tokens, means of loss and gradient norm.
+
+    The mismatch is that of the first: the later ones find a policy that has left the rollout's by learning.
+    """
     sums = StepSums()
     for report in reports:
         sums.add(report.sums)
     sums.loss /= len(reports)
+    sums.mismatch = reports[0].mismatch * sums.tokens
+    sums.largest_mismatch = reports[0].sums.largest_mismatch
     seconds = {
         stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in reports[0].seconds
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,20 @@ from learner.report import StepReport, StepSums, Stopwatch
 from learner.rows import Row
 from learner.schedule import learning_rate_at
 from learner.settings import LearnerSettings, Objective
+
+
+class _Pass(NamedTuple):
+    """One forward and backward pass of a rank.
+
+    Attributes:
+        packs: Of this rank.
+        real: Whether they count.
+        most_tokens: Response tokens of the rank with most of them.
+    """
+
+    packs: list[Pack]
+    real: bool
+    most_tokens: int
 
 
 class BatchRunner:
@@ -51,18 +66,18 @@ class BatchRunner:
         """
         sums = StepSums()
         passes = self._passes(rows)
-        for number, (packs, real) in enumerate(passes):
+        for number, each in enumerate(passes):
             self._engine.set_gradient_accumulation_boundary(number == len(passes) - 1)
-            batch = self._lay_out(rows, packs)
+            batch = self._lay_out(rows, each)
             scores, reference = self._score(batch, kind, watch)
             loss, part = micro_batch_loss(
                 batch, scores, reference, kind, self._settings, global_tokens, global_responses
             )
             with watch.measure("backward"):
                 # DeepSpeed averages gradients over ranks; the shares of the loss already add up over them.
-                weight = dist.get_world_size() if real else 0
+                weight = dist.get_world_size() if each.real else 0
                 self._engine.backward(loss * weight, scale_wrt_gas=False)
-            if real:
+            if each.real:
                 sums.add(part)
         if not math.isfinite(sums.loss):
             raise FloatingPointError(
@@ -73,28 +88,34 @@ class BatchRunner:
     def logprobs(self, rows: Sequence[Row]) -> list[list[float]]:
         """Log-probabilities of each row's response tokens under the sampling distribution."""
         found: list[list[float]] = [[] for _ in rows]
-        for packs, _ in self._passes(rows):
-            batch = self._lay_out(rows, packs)
+        for each in self._passes(rows):
+            batch = self._lay_out(rows, each)
             with torch.no_grad():
                 scores: TokenScores = self._engine(batch, self._settings.temperature)
-            for row, values in zip(chain(*packs), scores.logprobs.split(batch.lengths.tolist()), strict=True):
-                found[row] = values.tolist()
+            values = scores.logprobs.split(batch.lengths.tolist())
+            for row, its in zip(chain(*each.packs), values, strict=True):
+                found[row] = its.tolist()
         return found
 
-    def _passes(self, rows: Sequence[Row]) -> list[tuple[list[Pack], bool]]:
-        """Micro-batches, and whether they count.
+    def _passes(self, rows: Sequence[Row]) -> list[_Pass]:
+        """The passes that this rank takes part in.
 
         Forward and backward are collective under ZeRO-2 and 3, so all ranks run as many as the one with most:
         a rank that has run out repeats one row without weight.
         """
         plan = plan_micro_batches([row.size for row in rows], self._settings.micro_batch_tokens)
-        most = torch.tensor(len(plan), device=device_of_rank())
-        dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        count = _most([len(plan)])[0]
         one_row = [plan[-1][-1][:1]]
-        return [(packs, True) for packs in plan] + [(one_row, False)] * (int(most) - len(plan))
+        packs = plan + [one_row] * (count - len(plan))
+        most = _most([sum(rows[row].size.response for row in chain(*its)) for its in packs])
+        return [
+            _Pass(its, number < len(plan), tokens)
+            for number, (its, tokens) in enumerate(zip(packs, most, strict=True))
+        ]
 
-    def _lay_out(self, rows: Sequence[Row], packs: Sequence[Pack]) -> MicroBatch:
-        return lay_out([[rows[row] for row in pack] for pack in packs], device_of_rank())
+    def _lay_out(self, rows: Sequence[Row], each: _Pass) -> MicroBatch:
+        packs = [[rows[row] for row in pack] for pack in each.packs]
+        return lay_out(packs, device_of_rank(), each.most_tokens)
 
     def _score(
         self, batch: MicroBatch, kind: Objective, watch: Stopwatch
@@ -130,3 +151,11 @@ class BatchRunner:
             engine.step()
         norm = float(engine.get_global_grad_norm()) if norm is None else norm
         return StepReport(engine.global_steps, sums, norm, learning_rate, watch.seconds)
+
+
+def _most(counts: Sequence[int]) -> list[int]:
+    """Each count of the rank that has most; collective."""
+    most = torch.tensor(counts, device=device_of_rank())
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    found: list[int] = most.tolist()
+    return found

@@ -16,13 +16,14 @@ class LearnerSettings:
     """How the learner turns a batch into one optimizer step.
 
     Attributes:
-        zero_stage: DeepSpeed ZeRO stage, 0 to 3.
-        dtype: Of weights and activations; `bfloat16` keeps a float32 master copy in the optimizer.
+        zero_stage: DeepSpeed ZeRO stage, 0 to 3; `bfloat16` takes at least 1.
+        dtype: Of weights and activations; `bfloat16` keeps a float32 master copy in the optimizer, and adds gradients
+            of micro-batches up in float32.
         learning_rate: Peak learning rate.
         warmup_steps: Optimizer steps of linear warm-up from 0.
         total_steps: Optimizer steps over which `schedule` decays to 0; unused by `constant`.
         max_grad_norm: Global gradient norm to clip to; 0 clips nothing.
-        micro_batch_tokens: Padded tokens of one forward and backward pass; a longer row runs alone.
+        micro_batch_tokens: Tokens of one forward and backward pass; a longer row runs alone.
         offload_optimizer: Keep optimizer state and update in host memory (DeepSpeed's CPU Adam, built at
             start).
         freeze_vision: Do not train the vision tower.

@@ -44,16 +44,17 @@ def _group(config: RunConfig) -> Iterator[Problem]:
 
 def _batch(config: RunConfig) -> Iterator[Problem]:
     ranks = config.learner.num_workers
+    # Ranks share by work, so that shares need not be equal; but none may be empty.
     responses = config.grpo.prompts_per_step * config.rollout.group_size
-    if config.run.algorithm == "grpo" and responses % ranks:
+    if config.run.algorithm == "grpo" and responses < ranks:
         yield Problem(
             ("grpo.prompts_per_step", "rollout.group_size", "learner.num_workers"),
-            f"{responses} responses per step cannot be shared evenly by {ranks} learner ranks",
+            f"{responses} responses per step cannot be shared by {ranks} learner ranks",
         )
-    if config.has_cold_start and config.cold_start.batch_size % ranks:
+    if config.has_cold_start and config.cold_start.batch_size < ranks:
         yield Problem(
             ("cold_start.batch_size", "learner.num_workers"),
-            f"{config.cold_start.batch_size} samples cannot be shared evenly by {ranks} learner ranks",
+            f"{config.cold_start.batch_size} samples cannot be shared by {ranks} learner ranks",
         )
 
 
@@ -126,6 +127,14 @@ def _shared_gpus(config: RunConfig) -> Iterator[Problem]:
         yield Problem(
             ("learner.gpus_per_worker", "learner.num_workers"),
             "learner ranks average gradients by NCCL, which refuses two on one GPU; reserve 1 for each",
+        )
+
+
+def _gradients(config: RunConfig) -> Iterator[Problem]:
+    if config.model.dtype == "bfloat16" and config.learner.zero_stage == 0:
+        yield Problem(
+            ("learner.zero_stage", "model.dtype"),
+            "without ZeRO DeepSpeed adds gradients of bfloat16 weights up in bfloat16; set 1 or more, on one rank too",
         )
 
 
@@ -209,6 +218,7 @@ _CHECKS: tuple[Callable[[RunConfig], Iterator[Problem]], ...] = (
     _betas,
     _rollout_gpus,
     _shared_gpus,
+    _gradients,
     _learner_memory,
     _sync,
     *DATA_CHECKS,

@@ -44,7 +44,10 @@ class LearnerSection(Section):
         None, "OpenMP threads of a rank, threads; null takes `cpus_per_worker` rounded up.", ge=1
     )
     zero_stage: int = described(
-        1, "ZeRO stage: what is sharded over ranks, 0 nothing to 3 everything.", ge=0, le=3
+        1,
+        "ZeRO stage: what is sharded over ranks, 0 nothing (float32 only) to 3 everything.",
+        ge=0,
+        le=3,
     )
     offload_optimizer: bool = described(
         False, "Keep the optimizer's state in host memory (GPU learners, ZeRO 1-3)."
@@ -103,7 +106,9 @@ class GrpoSection(Section):
     objective: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce_pp_baseline"] = (
         described(
             "grpo",
-            "What is optimized; gives the next six their defaults (`learner/recipes.py` cites the papers).",
+            "What is optimized; gives the next six their defaults (`learner/recipes.py` cites the papers). The whole "
+            "of DAPO also takes `dynamic_sampling` and `overlong_buffer`, which are 0 unless set; `rloo` clips and "
+            "has its KL penalty in the loss, as the paper does not.",
         )
     )
     advantages: Literal["group_normalised", "group_centred", "leave_one_out", "batch_normalised"] | None = (
@@ -131,8 +136,8 @@ class GrpoSection(Section):
     )
     importance_correction: Literal["none", "truncate", "mask"] = described(
         "truncate",
-        "What is done where rollout and learner differ by more than `importance_cap`: bound the gradient's weight, "
-        "leave the token out, or nothing.",
+        "What is done where rollout and learner differ by more than `importance_cap`: bound the gradient's weight "
+        "(not with the surrogate `weighted`, whose `clip_high` bounds it), leave the token out, or nothing.",
     )
     importance_cap: float = described(
         2.0, "Cap of the learner-to-rollout importance weight of a token. No unit.", ge=1
@@ -142,7 +147,8 @@ class GrpoSection(Section):
     )
     dynamic_sampling: int = described(
         0,
-        "Rounds in which groups without a spread of rewards are replaced by those of further prompts, rounds.",
+        "Rounds in which groups without a spread of rewards are replaced by those of further prompts, with a KL "
+        "penalty too, rounds.",
         ge=0,
     )
     overlong_buffer: int = described(
@@ -154,7 +160,9 @@ class GrpoSection(Section):
         0, "Most weight versions a group may lag the learner, versions; 0 is on-policy.", ge=0
     )
     mismatch_bound: float = described(
-        1.05, "The run stops when mean exp|logp_rollout - logp_learner| exceeds this. No unit.", gt=1
+        1.05,
+        "The run stops when mean exp|logp_rollout - logp_learner| at the first update of a step exceeds this. No unit.",
+        gt=1,
     )
 
 
@@ -178,7 +186,7 @@ class CurriculumSection(Section):
     min_spread: float | None = described(
         None,
         "Groups are left out unless the standard deviation of their rewards is above this; null leaves out those "
-        "without any, and with a `grpo.kl_coef` none. No unit.",
+        "without any, and with a `grpo.kl_coef` but no `grpo.dynamic_sampling` none. No unit.",
         ge=0,
     )
 

@@ -74,7 +74,7 @@ def _learner(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
     optimizer = {"optimizer": trained * _optimizer_bytes(config) / _share(config, 1) / GIB}
     held = {
         "weights": weights,
-        "gradients": trained * _weight_bytes(config) / _share(config, 2) / GIB,
+        "gradients": trained * _gradient_bytes(config) / _share(config, 2) / GIB,
         **({} if learner.offload_optimizer else optimizer),
         **({"reference": weights} if config.needs_reference else {}),
         "activations": _activation_bytes(config, geometry) / GIB,
@@ -105,6 +105,14 @@ def _optimizer_bytes(config: RunConfig) -> int:
     """AdamW per trained parameter: two float32 moments, and a float32 copy wherever DeepSpeed keeps one."""
     plain = config.model.dtype == "float32" and config.learner.zero_stage == 0
     return 8 if plain else 12
+
+
+def _gradient_bytes(config: RunConfig) -> int:
+    """Per trained parameter: float32, and in ZeRO stage 1 beside bfloat16 weights those of the backward pass as well.
+
+    From stage 2 on the latter are gone as soon as they are reduced.
+    """
+    return 4 + (2 if config.model.dtype == "bfloat16" and config.learner.zero_stage < 2 else 0)
 
 
 def _activation_bytes(config: RunConfig, geometry: ModelGeometry) -> int:

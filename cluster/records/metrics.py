@@ -132,7 +132,7 @@ class SampleRecord(Record):
     weight_versions: list[tuple[int, int, int]] = Field(description="(start, end, version) over its tokens")
     finish_reason: str = ""
     tokens: int = 0
-    advantage: Number = None
+    advantage: Number = Field(None, description="unset where the group was not learned from")
 
 
 @dataclass(frozen=True)

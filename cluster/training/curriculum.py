@@ -52,8 +52,9 @@ def make_curriculum(config: RunConfig, mix: PromptMix) -> Curriculum:
 class AdmissionGate:
     """Prompts in the order of the mix; groups that are too stale or without a spread of rewards are turned away.
 
-    A group whose rewards are all equal has no advantages (DAPO, arXiv 2503.14476, section 3.2); a KL penalty gives it
-    a gradient all the same, and lets it pass unless `curriculum.min_spread` says how much there must be.
+    A group whose rewards are all equal has no advantages (DAPO, arXiv 2503.14476, section 3.2). A KL penalty gives it
+    a gradient all the same and lets it pass, unless others are to take its place (`grpo.dynamic_sampling`) or
+    `curriculum.min_spread` says how much there must be.
     """
 
     def __init__(self, config: RunConfig, mix: PromptMix) -> None:
@@ -83,10 +84,10 @@ class AdmissionGate:
         return group.staleness <= self._config.grpo.max_staleness
 
     def _is_informative(self, group: Group) -> bool:
-        least = self._config.curriculum.min_spread
-        if least is None:
-            return group.spread > 0 or self._config.grpo.kl_coef > 0
-        return group.spread > least
+        least, grpo = self._config.curriculum.min_spread, self._config.grpo
+        if least is None and grpo.kl_coef > 0 and not grpo.dynamic_sampling:
+            return True
+        return group.spread > (least or 0.0)
 
 
 class DifficultySampler(AdmissionGate):

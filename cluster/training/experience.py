@@ -21,7 +21,7 @@ from cluster.inputs.clips import take_usable
 from cluster.inputs.prompt_mix import Draw, PromptMix
 from cluster.runtime.system import System
 from cluster.training.curriculum import Curriculum
-from cluster.training.groups import Group, set_advantages
+from cluster.training.groups import Group
 from cluster.training.shuffle_bonus import score_order, submit_with_shuffled
 from data.records import Rollout, SamplingSettings
 from data.schema import Task
@@ -107,7 +107,7 @@ class GroupProducer:
         self._prefetch(range(last + 1, last + 1 + self._config.data.prefetch))
 
     def take(self, step: int, count: int) -> Taken:
-        """Wait for the next `count` groups for a step, score them and compute advantages.
+        """Wait for the next `count` groups for a step and score them.
 
         They are the first under way that fit the step; what `fill` did not submit, for groups that turned out to be of
         no use, is submitted now.
@@ -125,7 +125,6 @@ class GroupProducer:
             self._group(item, rollout, its, next(shuffled) if item.shuffled else None)
             for item, rollout, its in zip(pending, rollouts, usual, strict=True)
         ]
-        set_advantages(groups, self._config)
         decode, self._decode_seconds = self._decode_seconds, 0.0
         seconds = {"decode": decode, "rollout": sampled - started, "reward": scored - sampled}
         return Taken(groups, skipped, seconds)

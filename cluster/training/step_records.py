@@ -101,9 +101,10 @@ def sample_records(step: int, groups: Sequence[Group]) -> Iterator[SampleRecord]
     """One record per response."""
     for group in groups:
         prompt = group.rollout.prompt
-        for response, score, advantage in zip(
-            group.rollout.responses, group.scores, group.advantages, strict=True
-        ):
+        advantages: Sequence[float | None] = (
+            group.advantages if group.advantages else [None] * len(group.scores)
+        )
+        for response, score, advantage in zip(group.rollout.responses, group.scores, advantages, strict=True):
             yield SampleRecord(
                 step=step,
                 prompt_id=prompt.id,

@@ -16,7 +16,7 @@ from cluster.runtime.system import System
 from cluster.training.curriculum import Curriculum, make_curriculum
 from cluster.training.experience import GroupProducer, Taken
 from cluster.training.frontier import CHECKPOINTS, POLICY, Frontier
-from cluster.training.groups import Group
+from cluster.training.groups import Group, set_advantages
 from cluster.training.step_records import sample_records, step_record
 from learner.report import StepReport, follow
 
@@ -62,7 +62,7 @@ def train(
 def collect_groups(
     producer: GroupProducer, curriculum: Curriculum, config: RunConfig, step: int
 ) -> tuple[Taken, list[Group]]:
-    """The groups of a step, and those of them worth an update.
+    """The groups of a step, and those of them worth an update, with their advantages.
 
     With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) further prompts take the place of groups that are not
     admitted, for a bounded number of rounds.
@@ -76,6 +76,9 @@ def collect_groups(
         more = producer.take(step, wanted - len(admitted))
         taken = taken.plus(more)
         admitted += curriculum.admit(more.groups)
+    if admitted:
+        # Not before the last of them is there: some objectives divide by the standard deviation of the whole batch.
+        set_advantages(admitted, config)
     return taken, admitted
 
 

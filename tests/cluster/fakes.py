@@ -131,11 +131,14 @@ class FakeLearner:
         self.saved: list[dict[str, Any]] = []
         self.written: list[str] = []
         self.mismatch = 1.0
+        # What each step adds to the mismatch of the next.
+        self.drift = 0.0
 
     def step(self, samples: Sequence[TrainSample], kind: str) -> StepReport:
         self.steps.append((kind, list(samples)))
         tokens = sum(len(sample.response_token_ids) for sample in samples)
         sums = StepSums(loss=0.25, entropy=2.0 * tokens, mismatch=self.mismatch * tokens, tokens=tokens)
+        self.mismatch += self.drift
         return StepReport(len(self.steps), sums, grad_norm=0.5, learning_rate=1e-3, seconds={"forward": 1.0})
 
     def save_checkpoint(self, folder: str, client_state: Mapping[str, Any], keep: int) -> str:

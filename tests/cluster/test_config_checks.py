@@ -22,15 +22,20 @@ PATIENT = {"timeout_s": 600.0}
 
 CASES = {
     "G of 1": ({"rollout": {"group_size": 1}}, "rollout.group_size", "at least 2"),
-    "batch not divisible": (
-        {"grpo": {"prompts_per_step": 3}, "rollout": {"group_size": 3}, "learner": {"num_workers": 2}},
+    "fewer responses than ranks": (
+        {"grpo": {"prompts_per_step": 1}, "rollout": {"group_size": 3}, "learner": {"num_workers": 4}},
         "learner.num_workers",
-        "9 responses per step cannot be shared evenly by 2 learner ranks",
+        "3 responses per step cannot be shared by 4 learner ranks",
     ),
-    "cold start not divisible": (
-        {"cold_start": {"batch_size": 33}, "learner": {"num_workers": 2}},
+    "fewer demonstrations than ranks": (
+        {"cold_start": {"batch_size": 3}, "learner": {"num_workers": 4}},
         "cold_start.batch_size",
-        "33 samples",
+        "3 samples",
+    ),
+    "bfloat16 without ZeRO": (
+        {"model": {"dtype": "bfloat16"}, "learner": {"zero_stage": 0}},
+        "learner.zero_stage",
+        "adds gradients of bfloat16 weights up in bfloat16",
     ),
     "micro-batch too short": (
         {"learner": {"micro_batch_tokens": 3583}},

@@ -62,6 +62,10 @@ def test_a_kl_penalty_gives_a_group_of_equal_rewards_a_gradient() -> None:
     assert make(make_config(grpo={"kl_coef": 0.1})).admit([FLAT]) == [FLAT]
 
 
+def test_dynamic_sampling_replaces_groups_of_equal_rewards_beside_a_kl_penalty_too() -> None:
+    assert make(make_config(grpo={"kl_coef": 0.1, "dynamic_sampling": 1})).admit([GOOD, FLAT]) == [GOOD]
+
+
 def test_a_spread_that_was_asked_for_is_asked_of_every_group() -> None:
     strict = make(make_config(grpo={"kl_coef": 0.1, "max_staleness": 2}, curriculum={"min_spread": 0.4}))
     assert strict.admit([GOOD, FLAT, OLD]) == [OLD]

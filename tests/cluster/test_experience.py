@@ -12,6 +12,7 @@ from cluster.config import RunConfig
 from cluster.inputs.prompt_mix import Pool, PromptMix, PromptStream
 from cluster.training.curriculum import AdmissionGate
 from cluster.training.experience import SEED_STRIDE, GroupProducer
+from cluster.training.groups import set_advantages
 from data.schema import Task
 from tests.cluster.fakes import FakeSystem, make_config, make_prompts, own_score
 
@@ -237,8 +238,9 @@ def test_a_row_has_the_advantage_of_its_own_response() -> None:
     system = FakeSystem()
     producer = make_producer(system)
     producer.fill(0)
-    group = producer.take(1, 3).groups[0]
-    rows = group.samples()
+    groups = producer.take(1, 3).groups
+    set_advantages(groups, make_config())
+    rows = groups[0].samples()
     deviation = (sum((n - 1.5) ** 2 for n in range(4)) / 3) ** 0.5
     for index, row in enumerate(rows):
         assert row.response_token_ids == [5, 6 + index]

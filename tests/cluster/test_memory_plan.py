@@ -30,14 +30,15 @@ def learner(stage: int, **fields: Any) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("stage", "weights", "gradients", "optimizer"),
-    [(0, 1, 1, 1), (1, 1, 1, 4), (2, 1, 4, 4), (3, 4, 4, 4)],
+    [(1, 1, 1, 4), (2, 1, 4, 4), (3, 4, 4, 4)],
 )
 def test_each_zero_stage_shards_one_thing_more(
     stage: int, weights: int, gradients: int, optimizer: int
 ) -> None:
     gib = learner(stage)
     assert gib["weights"] == pytest.approx(WEIGHTS / weights)
-    assert gib["gradients"] == pytest.approx(WEIGHTS / gradients)
+    # In float32; whole ones are beside those in bfloat16 that the backward pass leaves.
+    assert gib["gradients"] == pytest.approx((3 if gradients == 1 else 2) * WEIGHTS / gradients)
     assert gib["optimizer"] == pytest.approx(6 * WEIGHTS / optimizer)
 
 
@@ -58,7 +59,7 @@ def test_a_frozen_vision_tower_has_no_gradients_and_no_optimizer() -> None:
     trained = 8_292_166_656 - 676_550_144
     gib = learner(3, freeze_vision=True)
     assert gib["weights"] == pytest.approx(WEIGHTS / 4)
-    assert gib["gradients"] == pytest.approx(2 * trained / GIB / 4)
+    assert gib["gradients"] == pytest.approx(4 * trained / GIB / 4)
     assert gib["optimizer"] == pytest.approx(12 * trained / GIB / 4)
 
 

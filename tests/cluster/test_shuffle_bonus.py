@@ -12,6 +12,7 @@ from actors.rollout_fleet import RolloutRequest
 from cluster.inputs.prompt_mix import Pool, PromptMix, PromptStream
 from cluster.training.curriculum import AdmissionGate
 from cluster.training.experience import GroupProducer
+from cluster.training.groups import set_advantages
 from cluster.training.shuffle_bonus import FORMS, order_bonus
 from cluster.training.step_records import order_metrics
 from data.records import Response, Rollout
@@ -98,7 +99,9 @@ def test_each_group_has_half_a_group_on_its_own_clip_shuffled() -> None:
 def test_the_bonus_enters_before_advantages_and_only_where_it_is_earned() -> None:
     _, producer = produce(**BONUS)
     producer.fill(0)
-    for group in producer.take(1, 4).groups:
+    groups = producer.take(1, 4).groups
+    set_advantages(groups, make_config())
+    for group in groups:
         # Right three times of four: no worse than never right, worse than always right.
         bonus = 0.0 if int(group.rollout.prompt.id[1:]) % 2 == 0 else 0.25
         assert group.rewards == [1.0] + [2.0 + bonus] * 3
@@ -110,7 +113,9 @@ def test_the_bonus_enters_before_advantages_and_only_where_it_is_earned() -> Non
 def test_shuffled_rollouts_are_never_trained_on() -> None:
     _, producer = produce(**BONUS)
     producer.fill(0)
-    rows = [row for group in producer.take(1, 4).groups for row in group.samples()]
+    groups = producer.take(1, 4).groups
+    set_advantages(groups, make_config())
+    rows = [row for group in groups for row in group.samples()]
     assert len(rows) == 4 * 4
 
 

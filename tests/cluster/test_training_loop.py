@@ -157,6 +157,39 @@ def test_several_updates_share_the_groups_of_a_step(tmp_path: Path) -> None:
     assert (steps[0].loss, steps[0].grad_norm, steps[0].tokens.learn) == (0.25, 0.5, 20)
 
 
+def test_only_the_first_update_of_a_step_is_asked_whether_rollout_and_learner_agree(tmp_path: Path) -> None:
+    """The later ones find a policy that has learned in between."""
+    system = FakeSystem()
+    system.learner.drift = 0.5
+    steps, _, _ = run_loop(tmp_path / "run", system, steps=1, prompts_per_step=6, updates_per_step=3)
+    assert len(system.learner.steps) == 3
+    assert steps[0].mismatch == pytest.approx(1.0)
+    system.learner.mismatch = 1.06
+    with pytest.raises(RunFailure, match=r"1\.0600"):
+        run_loop(tmp_path / "again", system, steps=1, prompts_per_step=6, updates_per_step=3)
+
+
+def test_advantages_are_normalised_over_the_batch_that_is_trained_on(tmp_path: Path) -> None:
+    """Neither over what was turned away nor over one round of dynamic sampling."""
+    system = FakeSystem(flat={"p1", "p2", "p3"})
+    _, samples, _ = run_loop(
+        tmp_path / "run",
+        system,
+        steps=1,
+        prompts_per_step=4,
+        dynamic_sampling=9,
+        objective="reinforce_pp_baseline",
+    )
+    ((_, rows),) = system.learner.steps
+    assert len(samples) > len(rows) == 8
+    # Rewards of a group differ by 1: half of it, divided by its standard deviation over the eight responses.
+    assert [row.advantage for row in rows] == pytest.approx(
+        [-0.5 / (2 / 7) ** 0.5, 0.5 / (2 / 7) ** 0.5] * 4, abs=1e-3
+    )
+    trained = {row.prompt.id for row in rows}
+    assert all((sample.advantage is not None) == (sample.prompt_id in trained) for sample in samples)
+
+
 def test_evaluations_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages: list[str] = []
     monkeypatch.setattr(training_loop, "evaluate", lambda *arguments: stages.append(arguments[3]))

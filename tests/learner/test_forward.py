@@ -1,4 +1,4 @@
-"""Packed, padded, chunked log-probabilities equal those of one row at a time with full logits."""
+"""Packed, chunked log-probabilities equal those of one row at a time with full logits."""
 
 from __future__ import annotations
 
@@ -143,6 +143,25 @@ def test_logits_in_pieces_change_nothing(policy_folder: Path, monkeypatch: pytes
     found, _ = score(ResponseScorer(pieces), rows_of(samples), 10_000)
     torch.cat(found).sum().backward()
     torch.testing.assert_close(torch.cat(found), torch.cat(expected))
+    torch.testing.assert_close(pieces.lm_head.weight.grad, whole.lm_head.weight.grad, atol=1e-5, rtol=1e-4)
+
+
+def test_a_rank_with_few_tokens_makes_as_many_pieces_as_the_one_with_most(
+    policy_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than it has tokens included; what it computes is the same."""
+    rows = rows_of(make_samples(1, 1))
+    tokens = len(rows[0].response)
+    whole, pieces = load_as_learner(policy_folder), load_as_learner(policy_folder)
+    expected = ResponseScorer(whole)(lay_out([rows], CPU)).logprobs
+    expected.sum().backward()
+    monkeypatch.setattr(forward, "LOGITS_BYTES", 4 * 96)
+    seen: list[int] = []
+    pieces.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
+    found = ResponseScorer(pieces)(lay_out([rows], CPU, most_tokens=tokens + 3)).logprobs
+    assert seen == [1] * tokens + [0] * 3
+    found.sum().backward()
+    torch.testing.assert_close(found, expected)
     torch.testing.assert_close(pieces.lm_head.weight.grad, whole.lm_head.weight.grad, atol=1e-5, rtol=1e-4)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from learner import objective
 from learner.recipes import RECIPES
+from learner.settings import LearnerSettings
 
 
 def ratios_and_advantages(count: int = 200) -> tuple[list[float], list[float], list[float]]:
@@ -52,17 +53,14 @@ def surrogate(
     )
     policy.requires_grad_()
     lengths = torch.tensor([len(response) for response in its])
-    losses, clipped = objective.surrogate_loss(
-        kind,
-        policy,
-        rollout,
-        advantages,
-        lengths,
-        low,
-        high,
-        correction,
-        cap,  # type: ignore[arg-type]
+    settings = LearnerSettings(
+        surrogate=kind,  # type: ignore[arg-type]
+        clip_low=low,
+        clip_high=high,
+        importance_correction=correction,  # type: ignore[arg-type]
+        importance_cap=cap,
     )
+    losses, clipped = objective.surrogate_loss(policy, rollout, advantages, lengths, settings)
     losses.sum().backward()
     return losses.tolist(), policy.grad.tolist(), clipped.tolist()  # type: ignore[union-attr]
 
@@ -74,15 +72,17 @@ def slow_gradient(ratio: float, advantage: float, low: float, high: float, cap: 
     return -min(ratio, cap) * advantage
 
 
-def test_token_surrogate_is_ppos_with_two_bounds() -> None:
-    losses, gradients, clipped = surrogate("token", [rows()], 0.2, 0.28, "truncate", 2.0)
+@pytest.mark.parametrize("cap", [1.0, 1.1, 1.28, 2.0])
+def test_token_surrogate_is_ppos_with_two_bounds(cap: float) -> None:
+    """Whether the cap lies within the clipping range or beyond it, it bounds weights and clips nothing."""
+    losses, gradients, clipped = surrogate("token", [rows()], 0.2, 0.28, "truncate", cap)
     for (policy, rollout, advantage), loss, gradient, lost in zip(
         rows(), losses, gradients, clipped, strict=True
     ):
         ratio = math.exp(policy - rollout)
         bounded = min(max(ratio, 0.8), 1.28)
-        assert loss == pytest.approx(-min(min(ratio, 2.0) * advantage, bounded * advantage))
-        assert gradient == pytest.approx(slow_gradient(ratio, advantage, 0.2, 0.28, 2.0))
+        assert loss == pytest.approx(-min(1, cap / ratio) * min(ratio * advantage, bounded * advantage))
+        assert gradient == pytest.approx(slow_gradient(ratio, advantage, 0.2, 0.28, cap))
         assert lost == float(gradient == 0.0)
     assert 0 < sum(clipped) < len(clipped)
 
@@ -131,9 +131,10 @@ def test_sequence_surrogates_clip_the_ratio_of_the_response(kind: str) -> None:
     assert 0 < sum(clipped) < len(clipped)
 
 
-def test_weighted_surrogate_keeps_every_gradient() -> None:
-    """CISPO: minus clipped ratio, without gradient, times advantage times log-probability."""
-    losses, gradients, clipped = surrogate("weighted", [rows()], 1.0, 0.5, "none", 2.0)
+@pytest.mark.parametrize("correction", ["none", "truncate"])
+def test_weighted_surrogate_keeps_every_gradient(correction: str) -> None:
+    """CISPO: minus clipped ratio, without gradient, times advantage times log-probability; no cap beside it."""
+    losses, gradients, clipped = surrogate("weighted", [rows()], 1.0, 0.5, correction, 1.2)
     for (policy, rollout, advantage), loss, gradient, lost in zip(
         rows(), losses, gradients, clipped, strict=True
     ):
@@ -201,6 +202,15 @@ def test_kl_estimators(estimator: str) -> None:
         "k3": [math.exp(r - p) - (r - p) - 1 for p, r in zip(policy, reference, strict=True)],
     }
     torch.testing.assert_close(kl, torch.tensor(slow[estimator], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+@pytest.mark.parametrize("gap", [-500.0, 500.0])
+def test_the_kl_of_a_broken_token_is_finite(estimator: str, gap: float) -> None:
+    policy = torch.tensor([-1.0], requires_grad=True)
+    kl = objective.kl_to_reference(policy, torch.tensor([-1.0 + gap]), estimator)  # type: ignore[arg-type]
+    kl.sum().backward()
+    assert torch.isfinite(kl).all() and torch.isfinite(policy.grad).all()  # type: ignore[arg-type]
 
 
 def test_k3_is_unbiased() -> None:

@@ -1,7 +1,8 @@
-"""Our losses against TRL's GRPOTrainer on the same log-probabilities, where both define the same thing.
+"""Our losses against TRL's GRPOTrainer and RLOOTrainer on the same log-probabilities, where both define the same thing.
 
-TRL differs on purpose in RLOO (a trainer of its own), REINFORCE++ (absent), truncation (only with its vLLM mode) and
-masked importance sampling; those are checked against their formulas in `test_objective`.
+Of RLOO, which is a trainer of its own there, the loss without a KL penalty is: TRL's KL is part of the reward.
+REINFORCE++ (absent), truncation (only with its vLLM mode) and masked importance sampling differ on purpose; they are
+checked against their formulas in `test_objective`.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ class Given(NamedTuple):
 
 
 def trl_loss(name: str, logprobs: Tensor, fixed: Given, beta: float) -> Tensor:
-    """`GRPOTrainer._compute_loss` on a trainer that has these log-probabilities, [responses, LONGEST]."""
+    """`_compute_loss` of TRL's trainer, given these log-probabilities, [responses, LONGEST]."""
     rollout, reference, mask, advantages = fixed
     recipe = RECIPES[name]
-    loss_type, level = THEIRS[name]
+    loss_type, level = THEIRS.get(name, ("", ""))
     accelerator = MagicMock(num_processes=1)
     accelerator.gather = lambda tensor: tensor
+    accelerator.reduce = lambda tensor, **_: tensor
     trainer = SimpleNamespace(
         _get_per_token_logps_and_entropies=lambda *_, **__: (logprobs, torch.zeros_like(logprobs), None),
         aux_loss_enabled=False,
@@ -80,10 +82,12 @@ def trl_loss(name: str, logprobs: Tensor, fixed: Given, beta: float) -> Tensor:
         "completion_mask": mask.long(),
         "advantages": advantages,
         "old_per_token_logps": rollout,
+        "old_logps": (rollout * mask).sum(1),
         "ref_per_token_logps": reference,
         "num_items_in_batch": mask.sum(),
     }
-    loss: Tensor = trl.GRPOTrainer._compute_loss(trainer, None, inputs)
+    kind = trl.RLOOTrainer if name == "rloo" else trl.GRPOTrainer
+    loss: Tensor = kind._compute_loss(trainer, None, inputs)
     return loss
 
 
@@ -106,7 +110,7 @@ def our_loss(name: str, logprobs: Tensor, fixed: Given, beta: float) -> Tensor:
     return loss
 
 
-@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize("name", [*THEIRS, "rloo"])
 @given(
     st.lists(st.integers(1, LONGEST), min_size=1, max_size=8),
     st.integers(0, 1000),
@@ -114,11 +118,13 @@ def our_loss(name: str, logprobs: Tensor, fixed: Given, beta: float) -> Tensor:
 )
 @settings(max_examples=25, deadline=None)
 def test_loss_and_gradient_equal_trls(name: str, lengths: list[int], seed: int, beta: float) -> None:
+    beta = 0.0 if name == "rloo" else beta
     generator = torch.Generator().manual_seed(seed)
     mask = torch.arange(LONGEST) < torch.tensor(lengths)[:, None]
     shape = mask.shape
     policy = -torch.rand(shape, generator=generator, dtype=torch.float64) * 5
-    spread = 2e-4 if name == "gspo" else 0.3
+    # About the width of what is clipped; the log-ratios of a whole response add up.
+    spread = {"gspo": 2e-4, "rloo": 0.1}.get(name, 0.3)
     rollout, reference = (
         policy + torch.randn(shape, generator=generator, dtype=torch.float64) * scale
         for scale in (spread, 0.3)
