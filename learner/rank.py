@@ -198,7 +198,7 @@ class LearnerRank:
 
     def _frozen_tower(self) -> FrozenTower | None:
         settings = self._settings
-        if not (settings.freeze_vision or settings.lora_rank):
+        if settings.tower_trains:
             return None
         bound = settings.feature_cache_bytes
         cache = FeatureCache(Path(settings.feature_cache), bound) if bound else None

@@ -60,6 +60,7 @@ class StepReport:
         grad_norm: Global gradient norm before clipping, the same on all ranks.
         learning_rate: Of this step.
         seconds: Per stage; of several ranks the slowest, since the others wait for it.
+        imbalance: Work of the heaviest rank over that of the lightest, as it was shared out.
     """
 
     step: int
@@ -67,6 +68,7 @@ class StepReport:
     grad_norm: float
     learning_rate: float
     seconds: dict[str, float] = field(default_factory=dict)
+    imbalance: float = 1.0
 
     @property
     def loss(self) -> float:
@@ -126,7 +128,10 @@ def merge_reports(reports: Sequence[StepReport]) -> StepReport:
 
 
 def follow(reports: Sequence[StepReport]) -> StepReport:
-    """One report of several optimizer steps on shares of a batch: sums over tokens, means of loss and gradient norm."""
+    """One report of several optimizer steps on shares of a batch.
+
+    Sums over tokens, means of loss and gradient norm, the largest imbalance.
+    """
     sums = StepSums()
     for report in reports:
         sums.add(report.sums)
@@ -135,4 +140,5 @@ def follow(reports: Sequence[StepReport]) -> StepReport:
         stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in reports[0].seconds
     }
     norm = sum(report.grad_norm for report in reports) / len(reports)
-    return StepReport(reports[-1].step, sums, norm, reports[-1].learning_rate, seconds)
+    worst = max(report.imbalance for report in reports)
+    return StepReport(reports[-1].step, sums, norm, reports[-1].learning_rate, seconds, worst)

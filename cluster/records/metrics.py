@@ -85,6 +85,10 @@ class StepRecord(Record):
         None, description="share of response tokens with a clipped importance ratio"
     )
 
+    rank_imbalance: Number = Field(
+        None, description="planned work of the heaviest learner rank over that of the lightest"
+    )
+
     mismatch: Number = Field(None, description="mean exp|logp_rollout - logp_learner| over response tokens")
     staleness_mean: Number = Field(None, description="learner version minus behaviour version, mean")
     staleness_max: Number = None

@@ -42,6 +42,7 @@ def step_record(
         grad_norm=report.grad_norm if report else None,
         learning_rate=report.learning_rate if report else None,
         clip_fraction=report.clipped_fraction if report else None,
+        rank_imbalance=report.imbalance if report else None,
         mismatch=report.mismatch if report else None,
         staleness_mean=fmean(group.staleness for group in taken.groups),
         staleness_max=max(group.staleness for group in taken.groups),

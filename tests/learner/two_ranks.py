@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from deepspeed.utils import safe_get_full_grad
 
-from learner.batching import RowSize, shard_groups
+from learner.batching import RowSize
 from learner.rank import LearnerRank
 from learner.recipes import RECIPES
 from learner.report import StepReport
 from learner.settings import LearnerSettings
+from learner.sharding import shard_groups
 from tests.learner.compare import weights_of
 from tests.learner.tiny import RandomEncoder, make_samples
 
