@@ -68,7 +68,7 @@ def _overlap(begin: Tensor, end: Tensor, first: Tensor) -> Tensor:
 def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """A block mask's parts: per row of blocks the number of those that are set, and their indexes first of all."""
     mask = blocks.int()[None, None]
-    return mask.sum(-1, dtype=torch.int32), mask.argsort(-1, descending=True, stable=True).int()
+    return mask.sum(-1, dtype=torch.int32), mask.argsort(dim=-1, descending=True, stable=True).int()
 
 
 @cache

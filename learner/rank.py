@@ -108,7 +108,7 @@ class LearnerRank:
         if self._tower is None:
             raise RuntimeError("the vision tower trains: its features are worth nothing after the next step")
         for clip, prompt in zip(fetch_clips(clips), prompts, strict=True):
-            if self._tower.find(clip.digest) is None:
+            if not self._tower.keeps(clip.digest):
                 self._tower.compute(self._encoder.encode(prompt, clip), clip.digest)
         return self._tower.digest
 
