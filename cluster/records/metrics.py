@@ -117,6 +117,10 @@ class StepRecord(Record):
     )
     cache_hit_rate: Number = Field(None, description="share of clip requests served from the cache")
 
+    features_found: Number = Field(
+        None, description="groups that the present rollout workers sampled from a frozen tower's features"
+    )
+
     seconds: PerStage = PerStage()
     tokens: PerStage = PerStage()
     driver_rss_gib: Number = Field(None, description="resident memory of the driver process, GiB")

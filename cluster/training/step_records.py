@@ -57,6 +57,7 @@ def step_record(
         **order_metrics(taken.groups),
         **system.rewards.metrics(),
         cache_hit_rate=clips["hits"] / max(1.0, clips["hits"] + clips["misses"]),
+        features_found=system.features_found(),
         seconds=PerStage(
             **taken.seconds,
             learn=sum(report.seconds.values()) if report else 0.0,

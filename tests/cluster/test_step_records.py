@@ -67,6 +67,7 @@ def test_a_step_in_figures() -> None:
     seconds = {"decode": 0.1, "rollout": 0.2, "reward": 0.3, "learn": 3.0, "sync": 0.4, "total": 5.0}
     assert record.seconds.model_dump() == seconds
     assert (record.tokens.rollout, record.tokens.learn, record.tokens.total) == (9, 4, 15)
+    assert record.features_found == 11
     assert record.host_used_gib is not None
     assert record.host_used_gib > 0
 
