@@ -68,8 +68,9 @@ def test_useful_operations_are_those_of_the_shared_step(policy: Policy) -> None:
     video = subject.rows[0].prompt.num_video_tokens
     attention = 12 * 2 * 64 * (160**2 / 2 + 15 * (160 + 5 / 2))
     linear = useful_flops(subject.model, SIZES, video, tower=True) - attention
-    # Gradients of the pixels are not needed, and rotary frequencies are a product.
-    assert counted[SHARED] == pytest.approx(linear, rel=0.1)
+    # The pixels need no gradient, which is a fifth of all in so small a model.
+    pixels = 2 * 4 * video * subject.model.model.visual.patch_embed.proj.weight.numel()
+    assert counted[SHARED] == pytest.approx(linear - pixels, rel=0.03)
     assert counted[PLAIN] > 2 * linear
     assert useful_flops(subject.model, SIZES, video, tower=False) < linear
 
