@@ -135,7 +135,7 @@ def compare(
             too_large += names
         if not together:
             torch.cuda.empty_cache()
-    error = gradient_error(*gradients.values()) if len(gradients) == 2 else None
+    error = gradient_error(gradients[PLAIN], gradients[SHARED]) if len(gradients) == 2 else None
     return Comparison(policy, sizes, found, error, too_large, peak_flops)
 
 
@@ -152,9 +152,9 @@ def _measure(
     calls = {}
     for subject in subjects:
         calls[subject.name] = subject.tower_calls()
-        plain = "plain" if subject.name in (PLAIN, IN_TURN) else subject.name
-        if plain in ("plain", SHARED) and plain not in gradients:
-            gradients[plain] = subject.gradients_on_host()
+        side = PLAIN if subject.name == IN_TURN else subject.name
+        if side in (PLAIN, SHARED) and side not in gradients:
+            gradients[side] = subject.gradients_on_host()
     rounds = [{subject.name: subject.step() for subject in subjects} for _ in range(repeats)]
     flops = {
         subject.name: useful_flops(
@@ -205,8 +205,9 @@ def peak_of_process(name: str, policy: Policy, sizes: Sizes, threads: int) -> in
     """By this process's resident memory, which nothing else may have raised before."""
     torch.set_num_threads(threads)
     subject = Subject(name, policy, sizes)
-    # Brings up gradients and optimizer state, which belong to neither way, on the smallest prompt.
-    Subject(name, policy, Sizes(128, 2, 2)).step()
+    # Brings up what a process needs once, on the smallest prompt; kept, so that its memory is not the step's to reuse.
+    small = Subject(name, policy, Sizes(128, 2, 2))
+    small.step()
     for parameter in subject.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     subject.optimizer.step()

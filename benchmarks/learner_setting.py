@@ -6,6 +6,7 @@ Two sizes: the demo's policy scaled to 20 million parameters, and the geometry o
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,8 @@ class Policy:
 
     def build(self) -> Qwen2_5_VLForConditionalGeneration:
         """The model, ready to be trained; random weights, the same at every call."""
-        model = build_model(self.config, self.dtype, self.device).train()
+        # Each has its own: which attention it uses stands in there.
+        model = build_model(deepcopy(self.config), self.dtype, self.device).train()
         if self.checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         return model
