@@ -60,7 +60,8 @@ class StepReport:
         grad_norm: Global gradient norm before clipping, the same on all ranks.
         learning_rate: Of this step.
         seconds: Per stage; of several ranks the slowest, since the others wait for it.
-        imbalance: Work of the heaviest rank over that of the lightest, as it was shared out.
+        imbalance: Work of the heaviest rank over that of the lightest, as it was shared out; of several steps the
+            largest.
     """
 
     step: int
@@ -128,10 +129,7 @@ def merge_reports(reports: Sequence[StepReport]) -> StepReport:
 
 
 def follow(reports: Sequence[StepReport]) -> StepReport:
-    """One report of several optimizer steps on shares of a batch.
-
-    Sums over tokens, means of loss and gradient norm, the largest imbalance.
-    """
+    """One report of several optimizer steps on shares of a batch: sums over tokens, means of loss and gradient norm."""
     sums = StepSums()
     for report in reports:
         sums.add(report.sums)
