@@ -53,8 +53,8 @@ def _attention(
         return _attend(query, key, value, runs, scaling)[None], None
     # Lengths alternate where windows at an edge are cut: those of equal length become neighbours, and go back.
     places = lengths.repeat_interleave(lengths).argsort(stable=True)
-    by_length = (tensor.index_select(2, places) for tensor in (query, key, value))
-    out = _attend(*by_length, _runs(lengths.sort().values), scaling)
+    query, key, value = (tensor.index_select(2, places) for tensor in (query, key, value))
+    out = _attend(query, key, value, _runs(lengths.sort().values), scaling)
     return out.index_select(0, places.argsort())[None], None
 
 
