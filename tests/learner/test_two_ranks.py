@@ -37,7 +37,6 @@ SETTINGS: dict[str, Any] = {
     "kl_coef": 0.1,
 }
 STAGES = [0, 1, 2, 3]
-FLOOR = 1e-3
 
 
 @pytest.fixture(scope="module")
@@ -159,12 +158,10 @@ def test_loss_and_gradients_of_every_objective(
     whole = expected[name]
     shares = [losses_of_one_rank] if ranks == 1 else [losses for _, _, losses in answers]
     loss = sum(share[stage][name] for share in shares)
-    assert loss == pytest.approx(whole.loss, rel=1e-5, abs=1e-6)
+    assert loss == pytest.approx(whole.loss, rel=1e-6)
     found = torch.load(two_ranks.gradients_file(folder, stage, ranks))[name]
-    norm = torch.stack([gradient.norm() for gradient in whole.gradients.values()]).norm()
-    assert norm > 0
     assert whole.kl > 1e-3
     for key, gradient in whole.gradients.items():
+        assert gradient.norm() > 0, key
         error = (found[key].double() - gradient).norm()
-        # A gradient that is all but zero beside the others has no digits of its own in float32.
-        assert error <= 1e-5 * max(gradient.norm(), FLOOR * norm), key
+        assert error <= 1e-5 * gradient.norm(), key
