@@ -1,8 +1,12 @@
-"""The setting of the learner's benchmark: a Qwen2.5-VL with random weights, one group on a synthetic video prompt."""
+"""The setting of the learner's benchmark: a Qwen2.5-VL with random weights, one group on a synthetic video prompt.
+
+Two sizes: the demo's policy scaled to 20 million parameters, and the geometry of Qwen2.5-VL-7B.
+"""
 
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +17,7 @@ from data.encoding import EncodedPrompt
 from data.mrope import MropeLayout, mrope_position_ids
 from learner.rows import Row
 
+CPU = torch.device("cpu")
 VIDEO_TOKEN = 5
 FIRST_TEXT_TOKEN = 10
 SPECIAL = {
@@ -39,6 +44,28 @@ class Sizes:
     prompt: int = 2048
     response: int = 128
     group: int = 8
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is trained, in which numbers and where.
+
+    Attributes:
+        checkpointing: Recompute activations in the backward pass.
+    """
+
+    config: Qwen2_5_VLConfig
+    dtype: torch.dtype = torch.float32
+    device: torch.device = CPU
+    checkpointing: bool = False
+
+    def build(self) -> Qwen2_5_VLForConditionalGeneration:
+        """The model, ready to be trained; random weights, the same at every call."""
+        # Each has its own: which attention it uses stands in there.
+        model = build_model(deepcopy(self.config), self.dtype, self.device).train()
+        if self.checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        return model
 
 
 def small_config() -> Qwen2_5_VLConfig:
@@ -68,8 +95,35 @@ def small_config() -> Qwen2_5_VLConfig:
     return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=True, **SPECIAL)
 
 
+def large_config() -> Qwen2_5_VLConfig:
+    """The geometry of Qwen2.5-VL-7B-Instruct, by its config.json; the vision tower is transformers' default one."""
+    text = {
+        "vocab_size": 152_064,
+        "hidden_size": 3584,
+        "intermediate_size": 18_944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 128_000,
+        "bos_token_id": None,
+        "eos_token_id": 0,
+        "pad_token_id": 1,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
+        "tie_word_embeddings": False,
+    }
+    vision = {
+        "depth": 32,
+        "hidden_size": 1280,
+        "intermediate_size": 3420,
+        "num_heads": 16,
+        "out_hidden_size": 3584,
+        "fullatt_block_indexes": [7, 15, 23, 31],
+    }
+    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **SPECIAL)
+
+
 def build_model(
-    config: Qwen2_5_VLConfig, dtype: torch.dtype = torch.float32, device: str = "cpu", seed: int = 0
+    config: Qwen2_5_VLConfig, dtype: torch.dtype = torch.float32, device: torch.device = CPU, seed: int = 0
 ) -> Qwen2_5_VLForConditionalGeneration:
     """Random weights; the same seed gives the same ones."""
     torch.manual_seed(seed)
@@ -77,18 +131,16 @@ def build_model(
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device(device):
+        with device:
             return Qwen2_5_VLForConditionalGeneration(config)
     finally:
         torch.set_default_dtype(before)
 
 
-def make_rows(
-    config: Qwen2_5_VLConfig, sizes: Sizes, dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Row]:
+def make_rows(config: Qwen2_5_VLConfig, sizes: Sizes, seed: int = 0) -> list[Row]:
     """One group: a video prompt of `sizes.prompt` tokens and its responses, all of random content."""
     rng = random.Random(seed)
-    prompt = _prompt(config, sizes.prompt, rng, dtype)
+    prompt = _prompt(config, sizes.prompt, rng)
     vocabulary = config.text_config.vocab_size
     return [
         Row(
@@ -102,7 +154,7 @@ def make_rows(
     ]
 
 
-def _prompt(config: Qwen2_5_VLConfig, length: int, rng: random.Random, dtype: torch.dtype) -> EncodedPrompt:
+def _prompt(config: Qwen2_5_VLConfig, length: int, rng: random.Random) -> EncodedPrompt:
     per_grid = SIDE * SIDE // 4
     grids = (length - TEXT_TOKENS) // per_grid
     if grids < 1:
@@ -114,7 +166,7 @@ def _prompt(config: Qwen2_5_VLConfig, length: int, rng: random.Random, dtype: to
     return EncodedPrompt(
         token_ids=token_ids,
         position_ids=mrope_position_ids(token_ids, grid, [1.0], MropeLayout.from_config(config)),
-        pixel_values_videos=_pixels(grids * SIDE * SIDE, rng).to(dtype),
+        pixel_values_videos=_pixels(grids * SIDE * SIDE, rng),
         video_grid_thw=grid,
         second_per_grid_ts=1.0,
         num_video_tokens=video,

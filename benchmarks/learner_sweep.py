@@ -2,8 +2,8 @@
 
 Measures `rows in turn` (all rows at once do not fit into memory at long prompts) and `shared prefix` of
 `benchmarks.learner` at G from 2 to 32 with P = 2,048, and at P from 256 to 8,192 with G = 8; writes the figures as
-`learner_sweep.json` and draws them as `learner_sweep.svg`. Rows in turn cost what one row costs times G, so that way is
-timed on one row. Takes about ten minutes on two cores.
+`learner_sweep.json` and draws them as `learner_sweep.svg`. Rows in turn are extrapolated: forward and backward of one
+row are timed and multiplied by G, and the drawing says so. Takes about ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ import typer
 from matplotlib.axes import Axes
 from rich.console import Console
 
-from benchmarks.learner import IN_TURN, SHARED, Subject
-from benchmarks.learner_setting import Sizes, make_rows, small_config
+from benchmarks.learner_setting import Policy, Sizes, small_config
+from benchmarks.learner_ways import IN_TURN, SHARED, Subject
 
 GROUPS = (2, 4, 8, 16, 32)
 PROMPTS = (256, 512, 1024, 2048, 4096, 8192)
 RESPONSE = 128
+LABELS = {IN_TURN: "rows in turn: one row's time, times G", SHARED: SHARED}
 
 
 def measure(sizes: Sizes, repeats: int) -> dict[str, float]:
     """Median seconds of forward, backward and update, by way."""
-    plain = Subject(IN_TURN, make_rows(small_config(), replace(sizes, group=1)))
-    shared = Subject(SHARED, make_rows(small_config(), sizes))
+    policy = Policy(small_config())
+    plain, shared = Subject(IN_TURN, policy, replace(sizes, group=1)), Subject(SHARED, policy, sizes)
     plain.step(), shared.step()
     rounds = [(_seconds_in_turn(plain, sizes.group), shared.step()) for _ in range(repeats)]
     in_turn, together = (statistics.median(each) for each in zip(*rounds, strict=True))
@@ -80,7 +81,9 @@ def draw(by_group: Sequence[dict[str, Any]], by_prompt: Sequence[dict[str, Any]]
 def _panel(axes: Axes, records: Sequence[dict[str, Any]], key: str, label: str) -> None:
     places = [record[key] for record in records]
     for way, colour in ((IN_TURN, "#888888"), (SHARED, "#1f5fa8")):
-        axes.plot(places, [record["seconds"][way] for record in records], "o-", color=colour, label=way)
+        axes.plot(
+            places, [record["seconds"][way] for record in records], "o-", color=colour, label=LABELS[way]
+        )
     for record in records:
         axes.annotate(
             f"{record['ratio']:.1f} x",

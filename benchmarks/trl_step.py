@@ -2,7 +2,8 @@
 
 TRL's GRPOTrainer takes images, no video, so its prompt holds as many images as our clip has pairs of frames, each of
 the same 64 tokens. Model, group, optimizer and threads are the same; what is timed is loss, backward and update, with
-entropies on both sides, from given responses. TRL is in the `dev` extra.
+entropies on both sides, from given responses. TRL's side is as users have it, with transformers' attention in the
+vision tower, one call per window; `benchmarks.learner` compares with ours on both sides. TRL is in the `dev` extra.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from torch import Tensor
 from transformers import Qwen2_5_VLProcessor
 from trl import GRPOConfig, GRPOTrainer
 
-from benchmarks.learner import SHARED, Subject
-from benchmarks.learner_setting import SIDE, SPECIAL, VIDEO_TOKEN, Sizes, build_model, make_rows, small_config
+from benchmarks.learner_setting import SIDE, SPECIAL, VIDEO_TOKEN, Policy, Sizes, small_config
+from benchmarks.learner_ways import SHARED, Subject
 from data.sampling import SamplingContract
 from learner.rows import Row
 from learner.tiny_policy import build_tiny_policy
@@ -42,7 +43,7 @@ class TrlStep:
     """A GRPOTrainer that is handed its batch."""
 
     def __init__(self, rows: Sequence[Row], folder: str) -> None:
-        model = build_model(small_config()).train()
+        model = Policy(small_config()).build()
         config = GRPOConfig(
             output_dir=folder,
             use_cpu=True,
@@ -122,9 +123,9 @@ def main(
 ) -> None:
     """Compare one optimizer step with TRL's."""
     torch.set_num_threads(threads)
-    rows = make_rows(small_config(), Sizes(prompt_tokens, response_tokens, group_size))
+    ours = Subject(SHARED, Policy(small_config()), Sizes(prompt_tokens, response_tokens, group_size))
     with tempfile.TemporaryDirectory() as folder:
-        theirs, ours = TrlStep(rows, folder), Subject(SHARED, rows)
+        theirs = TrlStep(ours.rows, folder)
         theirs.step(), ours.step()
         rounds = [(theirs.step(), ours.step()) for _ in range(repeats)]
     trl, mine = (statistics.median(each) for each in zip(*rounds, strict=True))

@@ -97,7 +97,7 @@ class VideoEncoder:
         return [*tokenizer.encode(text, add_special_tokens=False), int(tokenizer.eos_token_id)]
 
     def encode(self, prompt: VideoPrompt, clip: Clip, pixels: bool = True) -> EncodedPrompt:
-        """Encode a prompt and its clip.
+        """Encode a prompt and its clip, of which there must be one: a prompt of text alone is not supported.
 
         Args:
             pixels: False leaves the pixel values empty: the clip's features are known already.

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,6 +19,8 @@ from torch import Tensor
 
 SUFFIX = ".safetensors"
 FEATURES = "features"
+# Seconds after which a file that is still being written belongs to a process that died.
+ABANDONED_S = 3600.0
 
 
 def feature_key(clip_digest: str, tower_digest: str) -> str:
@@ -41,6 +45,8 @@ class FeatureCache:
     def __init__(self, folder: Path, max_bytes: int = 0) -> None:
         self._folder, self._max_bytes = folder, max_bytes
         folder.mkdir(parents=True, exist_ok=True)
+        if max_bytes:
+            self._remove_abandoned()
 
     def __contains__(self, key: str) -> bool:
         return self._path(key).exists()
@@ -72,6 +78,14 @@ class FeatureCache:
     def nbytes(self) -> int:
         """Bytes in use."""
         return sum(size for _, size, _ in self._entries())
+
+    def _remove_abandoned(self) -> None:
+        """What a crash left half written: no reader looks for it, and the bound does not count it."""
+        for path in self._folder.glob(".*"):
+            # Another writer may finish or remove it meanwhile.
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > ABANDONED_S:
+                    path.unlink()
 
     def _make_room(self, needed: int) -> None:
         entries = sorted(self._entries())

@@ -57,6 +57,10 @@ class FrozenTower:
         """A clip's features `[tokens, width]` from the cache."""
         return self._cache.get(feature_key(clip_digest, self.digest)) if self._cache else None
 
+    def keeps(self, clip_digest: str) -> bool:
+        """Whether the cache has a clip's features; does not read them."""
+        return self._cache is not None and feature_key(clip_digest, self.digest) in self._cache
+
     @torch.no_grad()
     def compute(self, encoded: EncodedPrompt, clip_digest: str) -> Tensor:
         """A clip's features `[tokens, width]` from the tower, on the host; the cache gets them too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ import ray.util
 
 from data.records import TrainSample
 from data.schema import VideoPrompt
-from learner.batching import RowSize, shard_groups
+from learner.batching import RowSize
 from learner.calls import call_all
 from learner.report import StepReport, merge_reports
 from learner.settings import LearnerSettings, Objective
+from learner.sharding import imbalance, shard_groups, shard_work
 
 if TYPE_CHECKING:
     from data.encoding import VideoEncoder
@@ -50,6 +52,7 @@ class LearnerGroup:
         sync_deadline_s: float = 900.0,
     ) -> None:
         self._deadline_s, self._sync_deadline_s = deadline_s, sync_deadline_s
+        self._tower_trains, self._vision_tokens = settings.tower_trains, frozenset(settings.banned_token_ids)
         self._actors = {
             f"learner rank {rank}": _create_actor(options).remote(settings, model_path, make_encoder)
             for rank, options in enumerate(actor_options)
@@ -75,12 +78,15 @@ class LearnerGroup:
             ValueError: fewer samples than ranks.
         """
         tokens = sum(len(sample.response_token_ids) for sample in samples)
-        calls = [(shard, tokens, len(samples), kind) for shard in self._shard(samples)]
-        return merge_reports(self._all("step", calls, "taking an optimizer step"))
+        sizes = self._sizes(samples)
+        shards = shard_groups(sizes, len(self._actors))
+        calls = [([samples[row] for row in shard], tokens, len(samples), kind) for shard in shards]
+        report = merge_reports(self._all("step", calls, "taking an optimizer step"))
+        return replace(report, imbalance=imbalance([shard_work(sizes, shard) for shard in shards]))
 
     def logprobs(self, samples: Sequence[TrainSample]) -> list[list[float]]:
         """Log-probabilities of each sample's response tokens, in the order of the samples."""
-        rows = self._shard_rows(samples)
+        rows = shard_groups(self._sizes(samples), len(self._actors))
         calls = [([samples[row] for row in shard],) for shard in rows]
         answers = self._all("logprobs", calls, "computing log-probabilities")
         scored = dict(zip(chain(*rows), chain(*answers), strict=True))
@@ -129,12 +135,17 @@ class LearnerGroup:
         for actor in self._actors.values():
             ray.kill(actor)
 
-    def _shard(self, samples: Sequence[TrainSample]) -> list[list[TrainSample]]:
-        return [[samples[row] for row in shard] for shard in self._shard_rows(samples)]
+    def _sizes(self, samples: Sequence[TrainSample]) -> list[RowSize]:
+        return [
+            RowSize(s.prompt.id, len(s.prompt_token_ids), len(s.response_token_ids), self._video_tokens(s))
+            for s in samples
+        ]
 
-    def _shard_rows(self, samples: Sequence[TrainSample]) -> list[list[int]]:
-        sizes = [RowSize(s.prompt.id, len(s.prompt_token_ids), len(s.response_token_ids)) for s in samples]
-        return shard_groups(sizes, len(self._actors))
+    def _video_tokens(self, sample: TrainSample) -> int:
+        """Those that the tower will compute: what sampling excludes are vision tokens, all but two of them a clip's."""
+        if not self._tower_trains:
+            return 0
+        return sum(token in self._vision_tokens for token in sample.prompt_token_ids)
 
     def _same(
         self, method: str, arguments: tuple[Any, ...], what: str, deadline_s: float | None = None

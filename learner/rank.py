@@ -108,7 +108,7 @@ class LearnerRank:
         if self._tower is None:
             raise RuntimeError("the vision tower trains: its features are worth nothing after the next step")
         for clip, prompt in zip(fetch_clips(clips), prompts, strict=True):
-            if self._tower.find(clip.digest) is None:
+            if not self._tower.keeps(clip.digest):
                 self._tower.compute(self._encoder.encode(prompt, clip), clip.digest)
         return self._tower.digest
 
@@ -198,7 +198,7 @@ class LearnerRank:
 
     def _frozen_tower(self) -> FrozenTower | None:
         settings = self._settings
-        if not (settings.freeze_vision or settings.lora_rank):
+        if settings.tower_trains:
             return None
         bound = settings.feature_cache_bytes
         cache = FeatureCache(Path(settings.feature_cache), bound) if bound else None

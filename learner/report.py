@@ -60,6 +60,8 @@ class StepReport:
         grad_norm: Global gradient norm before clipping, the same on all ranks.
         learning_rate: Of this step.
         seconds: Per stage; of several ranks the slowest, since the others wait for it.
+        imbalance: Work of the heaviest rank over that of the lightest, as it was shared out; of several steps the
+            largest.
     """
 
     step: int
@@ -67,6 +69,7 @@ class StepReport:
     grad_norm: float
     learning_rate: float
     seconds: dict[str, float] = field(default_factory=dict)
+    imbalance: float = 1.0
 
     @property
     def loss(self) -> float:
@@ -140,4 +143,5 @@ def follow(reports: Sequence[StepReport]) -> StepReport:
         stage: sum(report.seconds.get(stage, 0.0) for report in reports) for stage in reports[0].seconds
     }
     norm = sum(report.grad_norm for report in reports) / len(reports)
-    return StepReport(reports[-1].step, sums, norm, reports[-1].learning_rate, seconds)
+    worst = max(report.imbalance for report in reports)
+    return StepReport(reports[-1].step, sums, norm, reports[-1].learning_rate, seconds, worst)

@@ -73,6 +73,11 @@ class LearnerSettings:
     cpu_threads: int = 0
     timeout: float = 600.0
 
+    @property
+    def tower_trains(self) -> bool:
+        """Whether the vision tower is among what is trained."""
+        return not (self.freeze_vision or self.lora_rank)
+
     def pursuing(self, recipe: Recipe) -> LearnerSettings:
         """The same settings with an objective's loss; its advantages are computed before the learner."""
         return replace(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -50,18 +51,22 @@ class PackLayout:
             yield start, prompt, responses
             start += prompt + sum(responses)
 
-    def segments(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Two int32 tensors [tokens]: the pack of each token, and its segment in it: 0 the prompt, 1 and up."""
-        lengths = [
-            [prompt, *responses] for prompt, responses in zip(self.prompts, self.responses, strict=True)
-        ]
-        flat = torch.tensor([length for pack in lengths for length in pack], device=device)
-        pack = torch.tensor([number for number, pack in enumerate(lengths) for _ in pack], device=device)
-        segment = torch.tensor([number for pack in lengths for number in range(len(pack))], device=device)
-        pack, segment = (
-            ids.int().repeat_interleave(flat, output_size=self.tokens) for ids in (pack, segment)
-        )
-        return pack, segment
+    def bounds(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """What each token sees, three int32 tensors [tokens].
+
+        Returns:
+            Begin and end of the prompt that it sees whole, an empty one for a prompt's own tokens; and where the
+            segment that it stands in begins, prompt or response, of which it sees what comes no later.
+        """
+        lengths, rows = [], []
+        for start, prompt, responses in self.packs():
+            lengths += [prompt, *responses]
+            begins = accumulate(responses, initial=start + prompt)
+            rows += [(start, start, start), *((start, start + prompt, begin) for begin in begins)][:-1]
+        segments = torch.tensor(rows, dtype=torch.int32, device=device)
+        tokens = segments.repeat_interleave(torch.tensor(lengths, device=device), 0, output_size=self.tokens)
+        prompt_begin, prompt_end, own_begin = tokens.T.contiguous()
+        return prompt_begin, prompt_end, own_begin
 
 
 def use_shared_prefix(model: Qwen2_5_VLForConditionalGeneration) -> None:

@@ -2,11 +2,12 @@
 
 Transformers calls its attention once per window: hundreds of calls of a few dozen patches for one clip. Only to an
 implementation that calls itself flash does it hand the whole sequence with its boundaries
-(`is_flash_attention_requested`); this one does, and computes neighbouring windows of equal length side by side.
+(`is_flash_attention_requested`); this one does, and computes all windows of equal length side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -46,10 +47,29 @@ def _attention(
     Returns:
         [1, patches, heads, width], and no attention weights.
     """
+    lengths = cu_seq_lens_q.diff()
+    runs = _runs(lengths)
+    if len(runs) == len({length for length, _ in runs}):
+        return _attend(query, key, value, runs, scaling)[None], None
+    # Lengths alternate where windows at an edge are cut: those of equal length become neighbours, and go back.
+    places = lengths.repeat_interleave(lengths).argsort(stable=True)
+    query, key, value = (tensor.index_select(2, places) for tensor in (query, key, value))
+    out = _attend(query, key, value, _runs(lengths.sort().values), scaling)
+    return out.index_select(0, places.argsort())[None], None
+
+
+def _runs(lengths: Tensor) -> list[tuple[int, int]]:
+    """Each length, and how many windows of it stand side by side."""
+    return [(length, sum(1 for _ in run)) for length, run in groupby(lengths.tolist())]
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, runs: Sequence[tuple[int, int]], scaling: float
+) -> Tensor:
+    """[patches, heads, width], one call per run of windows of equal length."""
     outputs = []
     start = 0
-    for length, group in groupby(cu_seq_lens_q.diff().tolist()):
-        windows = sum(1 for _ in group)
+    for length, windows in runs:
         stop = start + windows * length
         # [1, heads, windows * length, width] to [windows, heads, length, width], without a copy.
         q, k, v = (
@@ -59,4 +79,4 @@ def _attention(
         out = scaled_dot_product_attention(q, k, v, scale=scaling)
         outputs.append(out.transpose(1, 2).flatten(0, 1))
         start = stop
-    return torch.cat(outputs)[None], None
+    return torch.cat(outputs)

@@ -85,6 +85,10 @@ class StepRecord(Record):
         None, description="share of response tokens with a clipped importance ratio"
     )
 
+    rank_imbalance: Number = Field(
+        None, description="planned work of the heaviest learner rank over that of the lightest"
+    )
+
     mismatch: Number = Field(None, description="mean exp|logp_rollout - logp_learner| over response tokens")
     staleness_mean: Number = Field(None, description="learner version minus behaviour version, mean")
     staleness_max: Number = None
@@ -112,6 +116,10 @@ class StepRecord(Record):
         description="what the curriculum says of itself; see `cluster/training/curriculum.py`",
     )
     cache_hit_rate: Number = Field(None, description="share of clip requests served from the cache")
+
+    features_found: Number = Field(
+        None, description="groups that the present rollout workers sampled from a frozen tower's features"
+    )
 
     seconds: PerStage = PerStage()
     tokens: PerStage = PerStage()

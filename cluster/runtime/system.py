@@ -234,6 +234,17 @@ class System:
             ]
         return self.fleet.submit(requests, together)
 
+    def features_found(self) -> int | None:
+        """Groups that the present rollout workers sampled from a frozen tower's features; None without a cache.
+
+        Raises:
+            ActorFailure: a worker is dead or does not answer in time.
+        """
+        if not self._config.learner.feature_cache_gib:
+            return None
+        reports = self.fleet.check(self._config.rollout.request_timeout_s)
+        return int(sum(report["features_found"] for report in reports.values()))
+
     def connect(self) -> float:
         """Join learner and rollout workers, and bring the workers to the learner's weights.
 

@@ -42,6 +42,7 @@ def step_record(
         grad_norm=report.grad_norm if report else None,
         learning_rate=report.learning_rate if report else None,
         clip_fraction=report.clipped_fraction if report else None,
+        rank_imbalance=report.imbalance if report else None,
         mismatch=report.mismatch if report else None,
         staleness_mean=fmean(group.staleness for group in taken.groups),
         staleness_max=max(group.staleness for group in taken.groups),
@@ -56,6 +57,7 @@ def step_record(
         **order_metrics(taken.groups),
         **system.rewards.metrics(),
         cache_hit_rate=clips["hits"] / max(1.0, clips["hits"] + clips["misses"]),
+        features_found=system.features_found(),
         seconds=PerStage(
             **taken.seconds,
             learn=sum(report.seconds.values()) if report else 0.0,

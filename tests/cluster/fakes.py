@@ -183,6 +183,9 @@ class FakeSystem:
     def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
         return self.fleet.submit(requests, together)
 
+    def features_found(self) -> int:
+        return 11
+
     def begin_learner(self, model_path: Any, settings: Any) -> None:
         self.events.append(f"learner on {Path(model_path).name}")
 

@@ -44,6 +44,7 @@ REPORT = StepReport(
     0.7,
     1e-3,
     {"a": 1.0, "b": 2.0},
+    imbalance=1.25,
 )
 
 
@@ -55,6 +56,7 @@ def test_a_step_in_figures() -> None:
     assert (record.step, record.stage, record.weight_version) == (4, Stage.GRPO, 9)
     assert (record.loss, record.entropy, record.mismatch, record.clip_fraction) == (0.5, 1.5, 1.0, 0.25)
     assert (record.grad_norm, record.learning_rate, record.kl) == (0.7, 1e-3, None)
+    assert record.rank_imbalance == 1.25
     assert (record.staleness_mean, record.staleness_max) == (0.5, 1)
     assert record.curriculum == {"admitted": 0.5}
     assert record.response_length_mean == pytest.approx((1 + 2 + 1 + 2 + 3) / 5)
@@ -65,6 +67,7 @@ def test_a_step_in_figures() -> None:
     seconds = {"decode": 0.1, "rollout": 0.2, "reward": 0.3, "learn": 3.0, "sync": 0.4, "total": 5.0}
     assert record.seconds.model_dump() == seconds
     assert (record.tokens.rollout, record.tokens.learn, record.tokens.total) == (9, 4, 15)
+    assert record.features_found == 11
     assert record.host_used_gib is not None
     assert record.host_used_gib > 0
 

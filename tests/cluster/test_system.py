@@ -175,3 +175,18 @@ def test_trouble_with_the_judge_is_told_once_for_each_kind(monkeypatch: pytest.M
     pool.score([])
     assert told == ["no money", "no sense"]
     assert pool.metrics()["judge_fallbacks"] == 12
+
+
+@pytest.mark.parametrize(("gib", "found"), [(0.0, None), (1.0, 5)])
+def test_features_found_are_those_of_all_workers(gib: float, found: int | None) -> None:
+    """Nobody is asked without a cache."""
+    config = make_config(learner={"freeze_vision": True, "feature_cache_gib": gib})
+    asked: list[float] = []
+
+    def check(deadline_s: float) -> dict[str, dict[str, float]]:
+        asked.append(deadline_s)
+        return {"rollout-0": {"features_found": 2}, "rollout-1": {"features_found": 3}}
+
+    this = SimpleNamespace(_config=config, fleet=SimpleNamespace(check=check))
+    assert system.System.features_found(this) == found  # type: ignore[arg-type]
+    assert bool(asked) == (found is not None)

@@ -58,3 +58,16 @@ def test_a_torn_file_is_as_good_as_none(tmp_path: Path) -> None:
     cache.put(KEY, torch.ones(50))
     assert cache.get(KEY) is not None
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_crash_left_half_written_is_removed_by_the_next_writer(tmp_path: Path) -> None:
+    """Not by a reader, and not what another writer is busy with."""
+    abandoned, busy = tmp_path / ".abandoned", tmp_path / ".busy"
+    for path in (abandoned, busy):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    FeatureCache(tmp_path)
+    assert abandoned.exists()
+    FeatureCache(tmp_path, 1000)
+    assert not abandoned.exists()
+    assert busy.exists()

@@ -12,9 +12,11 @@ os.environ.setdefault("DS_ACCELERATOR", "cpu")
 import pytest
 import torch
 
+from learner import rank as rank_module
 from learner.rank import LearnerRank
 from learner.settings import LearnerSettings
 from learner.tiny_policy import build_tiny_policy
+from tests.learner.partitioned import partition_everything
 from tests.learner.tiny import RandomEncoder, build_policy
 
 
@@ -25,6 +27,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def small_parameters_are_partitioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `tests.learner.partitioned`."""
+    monkeypatch.setattr(rank_module, "deepspeed_config", partition_everything)
 
 
 @pytest.fixture(scope="session")

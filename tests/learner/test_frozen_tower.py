@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from data.feature_cache import FeatureCache
 from learner.rank import LearnerRank
 from tests.learner.compare import weights_of
 from tests.learner.test_rank import near_policy, step
@@ -54,11 +55,16 @@ def test_a_warm_cache_leaves_the_tower_and_the_pixels_alone(
 
 
 def test_features_computed_ahead_are_found_by_the_step(
-    start_rank: StartRank, policy_folder: Path, tmp_path: Path
+    start_rank: StartRank, policy_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = near_policy(make_samples(3, 2), policy_folder)
     rank = start_rank(**FROZEN, feature_cache=str(tmp_path / "features"), feature_cache_bytes=1 << 20)
     digest = rank.compute_features([s.clip for s in samples], [s.prompt for s in samples])
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            FeatureCache, "get", lambda *_: pytest.fail("read features to see whether they are there")
+        )
+        assert rank.compute_features([s.clip for s in samples], [s.prompt for s in samples]) == digest
     step(rank, samples, "grpo")
     assert rank._tower and rank._tower.runs == 3
     assert digest == rank._tower.digest

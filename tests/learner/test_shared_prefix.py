@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_mask
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, create_mask
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from learner.block_attention import attend_by_blocks, block_mask
+from learner.block_attention import BLOCK, attend_by_blocks, block_mask
 from learner.merged_attention import attend_merged
 from learner.shared_prefix import PackLayout, _attention
 
 HEADS, KEY_HEADS, WIDTH = 4, 2, 8
 SCALE = 0.3
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 packs = st.tuples(st.integers(1, 40), st.lists(st.integers(1, 12), min_size=1, max_size=5).map(tuple))
 layouts = st.lists(packs, min_size=1, max_size=3).map(lambda found: PackLayout(*zip(*found, strict=True)))
 
 
-def tensors(layout: PackLayout, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+def tensors(layout: PackLayout, width: int = WIDTH) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(layout.tokens)
-    shapes = [(1, heads, layout.tokens, WIDTH) for heads in (HEADS, KEY_HEADS, KEY_HEADS)]
-    query, key, value = (torch.randn(shape, generator=generator, dtype=dtype) * 2 for shape in shapes)
+    shapes = [(1, heads, layout.tokens, width) for heads in (HEADS, KEY_HEADS, KEY_HEADS)]
+    query, key, value = (torch.randn(shape, generator=generator) * 2 for shape in shapes)
     return query.requires_grad_(), key.requires_grad_(), value.requires_grad_()
 
 
@@ -78,6 +80,72 @@ def test_blocks_hold_the_same_pairs(layout: PackLayout) -> None:
     torch.testing.assert_close(
         attend_by_blocks(*inputs, layout, SCALE), plain(*inputs, layout), atol=1e-5, rtol=1e-5
     )
+
+
+# Within a block, up to its end and beyond it, and over several.
+LONG = [
+    PackLayout((BLOCK,), ((BLOCK, BLOCK),)),
+    PackLayout((3 * BLOCK - 1, 40), ((17, 300, BLOCK), (5,))),
+    PackLayout((700, 1, 260), ((3, 3, 3, 3), (1,), (2 * BLOCK, 1))),
+]
+
+
+@pytest.mark.parametrize("layout", LONG)
+def test_blocks_are_those_that_the_dense_mask_yields(layout: PackLayout) -> None:
+    """Whole and partial ones, by row and, for the backward pass, by column."""
+    dense, tokens = visible(layout), layout.tokens
+    wanted = create_block_mask(lambda _b, _h, q, k: dense[q, k], None, None, tokens, tokens, device="cpu")
+    found = block_mask(layout, CPU)
+    assert found.shape == wanted.shape and found.BLOCK_SIZE == wanted.BLOCK_SIZE
+    for kind in ("kv", "full_kv", "q", "full_q"):
+        mine, its = (_block_sets(mask, kind) for mask in (found, wanted))
+        assert mine == its, kind
+    assert any(_block_sets(found, "full_kv")) or tokens < 4 * BLOCK
+
+
+def _block_sets(mask: BlockMask, kind: str) -> list[set[int]]:
+    counts, indices = getattr(mask, f"{kind}_num_blocks")[0, 0], getattr(mask, f"{kind}_indices")[0, 0]
+    return [set(row[:count].tolist()) for count, row in zip(counts, indices, strict=True)]
+
+
+def test_a_block_mask_writes_down_no_pairs_of_tokens() -> None:
+    """Nothing that it allocates grows with the square of the sequence, but for the blocks themselves."""
+    layout = PackLayout((4096,), ((512,) * 8,))
+    with _Largest() as largest:
+        block_mask(layout, CPU)
+    assert 0 < largest.elements < layout.tokens**2 / 64
+
+
+class _Largest(TorchDispatchMode):
+    """Remembers the elements of the largest tensor made under it."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's kernel is for CUDA")
+@pytest.mark.parametrize(
+    ("dtype", "error"),
+    [pytest.param(torch.float32, 5e-3, id="float32"), pytest.param(torch.bfloat16, 2e-2, id="bfloat16")],
+)
+@pytest.mark.parametrize("layout", LONG)
+def test_the_cuda_kernel_equals_masked_softmax(layout: PackLayout, dtype: torch.dtype, error: float) -> None:
+    """Outputs and gradients, relative in norm; float32 products may run on tensor cores, with ten bits."""
+    found = [tensor.detach().to(CUDA, dtype).requires_grad_() for tensor in tensors(layout, width=64)]
+    expected = [tensor.detach().double().cpu().requires_grad_() for tensor in found]
+    out, wanted = attend_by_blocks(*found, layout, SCALE), plain(*expected, layout)
+    assert out.dtype == dtype
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
+    (out * weights.to(CUDA, dtype)).sum().backward()
+    (wanted * weights.to(dtype).double()).sum().backward()
+    pairs = [(out, wanted), *((mine.grad, its.grad) for mine, its in zip(found, expected, strict=True))]
+    for mine, its in pairs:
+        assert (mine.detach().double().cpu() - its.detach()).norm() <= error * its.detach().norm()
 
 
 def test_a_score_that_overwhelms_the_rest_stays_finite() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,18 @@ def test_it_is_the_towers_own(policy_folder: Path, clips: list[tuple[int, int, i
         torch.testing.assert_close(ours, its, rtol=1e-9, atol=1e-11)
 
 
-def test_windows_of_one_length_are_one_call(policy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        # 4 frames of 16 windows each, and 4 frames where a layer sees them whole.
+        pytest.param([4, 16, 16], [4, 64], id="windows-that-fill-frames"),
+        # Per frame 4 whole windows, 2 + 2 halves at its edges and a corner; 2 frames seen whole.
+        pytest.param([2, 10, 10], [2, 2, 8, 8], id="lengths-that-alternate"),
+    ],
+)
+def test_windows_of_one_length_are_one_call(
+    policy_folder: Path, monkeypatch: pytest.MonkeyPatch, grid: list[int], expected: list[int]
+) -> None:
     model = load(policy_folder)
     use_attention_by_length(model.model.visual)
     calls = []
@@ -49,7 +61,6 @@ def test_windows_of_one_length_are_one_call(policy_folder: Path, monkeypatch: py
         "scaled_dot_product_attention",
         lambda query, *rest, **options: calls.append(len(query)) or plain(query, *rest, **options),
     )
-    grid = torch.tensor([[4, 16, 16]])
-    model.model.visual(torch.randn(4 * 16 * 16, 1176), grid_thw=grid)
-    # 4 frames of 16 windows each, and 4 frames where a layer sees them whole.
-    assert sorted(calls) == [4, 64]
+    patches = math.prod(grid)
+    model.model.visual(torch.randn(patches, 1176), grid_thw=torch.tensor([grid]))
+    assert sorted(calls) == expected

@@ -1,4 +1,7 @@
-"""Runs a function in two processes that form one learner, and hands back what they return."""
+"""Runs a function in two processes that form one learner, and hands back what they return.
+
+`gradients` is for one rank as well, in whatever process.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,24 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from deepspeed.utils import safe_get_full_grad
 
-from learner.batching import RowSize, shard_groups
+from learner import rank as rank_module
+from learner.batching import RowSize
+from learner.engine import build_reference
 from learner.rank import LearnerRank
 from learner.recipes import RECIPES
 from learner.report import StepReport
 from learner.settings import LearnerSettings
+from learner.sharding import shard_groups
 from tests.learner.compare import weights_of
+from tests.learner.partitioned import partition_everything
 from tests.learner.tiny import RandomEncoder, make_samples
 
 NUM_RANKS = 2
+KL = 0.1
 Results = list[Any]
 
 
@@ -55,6 +64,7 @@ def _answer(
 ) -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"
     torch.set_num_threads(1)
+    rank_module.deepspeed_config = partition_everything
     try:
         answers.put((rank, function(rank, port, *rest)))
     except Exception as error:
@@ -62,13 +72,19 @@ def _answer(
 
 
 def everything(
-    rank: int, port: int, folder: Path, exportable: Path, target: Path, each: dict[int, dict[str, Any]]
-) -> tuple[dict[int, Any], dict[int, Any]]:
+    rank: int,
+    port: int,
+    folder: Path,
+    moved: Path,
+    exportable: Path,
+    target: Path,
+    each: dict[int, dict[str, Any]],
+) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]]:
     """All that the tests look at, in one start of the processes.
 
     Returns:
-        By ZeRO stage: reports and whole weights of two steps on uneven shares; and what `save_and_resume`
-            gives.
+        By ZeRO stage: reports and whole weights of two steps on uneven shares; what `save_and_resume` gives; and
+            losses by objective, see `gradients`.
     """
     steps = {stage: two_steps(rank, port, folder, settings) for stage, settings in each.items()}
     resumes = {
@@ -76,10 +92,9 @@ def everything(
         for stage in (1, 3)
     }
     start(rank, port, exportable, each[3]).export_hf(str(target / "export"))
-    for stage in each:
-        gradients(rank, port, folder, stage, target)
+    losses = {stage: gradients(rank, port, folder, moved, stage, target, NUM_RANKS) for stage in each}
     one_rank_without_a_clip(rank, port, folder)
-    return steps, resumes
+    return steps, resumes, losses
 
 
 def two_steps(
@@ -103,10 +118,21 @@ def save_and_resume(rank: int, port: int, folder: Path, settings: dict[str, Any]
     return state, learner.weight_checksums(), resumed.weight_checksums()
 
 
-def gradients(rank: int, port: int, folder: Path, stage: int, target: Path) -> None:
-    """Write the whole gradient of every objective to `target/gradients-<stage>.pt`; nothing is learned."""
+def gradients(
+    rank: int, port: int, folder: Path, moved: Path, stage: int, target: Path, ranks: int
+) -> dict[str, float]:
+    """Write the whole gradient of every objective to `gradients_file`; nothing is learned.
+
+    Args:
+        moved: The reference policy, other than the policy so that the KL penalty has a gradient.
+
+    Returns:
+        This rank's share of the loss of each objective.
+    """
     found: dict[str, dict[str, Any]] = {}
-    learner = start(rank, port, folder, {"zero_stage": stage, "learning_rate": 0.0, "max_grad_norm": 0.0})
+    losses: dict[str, float] = {}
+    still = {"zero_stage": stage, "learning_rate": 0.0, "max_grad_norm": 0.0, "kl_coef": KL}
+    learner = start(rank, port, folder, still, ranks, reference=moved)
     runner = learner._runner
     update = runner._update
 
@@ -118,17 +144,20 @@ def gradients(rank: int, port: int, folder: Path, stage: int, target: Path) -> N
 
     runner._update = collect  # type: ignore[method-assign]
     for name in RECIPES:
-        runner._settings = replace(
-            objective_settings(name), zero_stage=stage, learning_rate=0.0, max_grad_norm=0.0
-        )
-        step(learner, rank, 7, "grpo")
+        runner._settings = replace(objective_settings(name), **still)
+        losses[name] = step(learner, rank, 7, "grpo", ranks).loss
     if rank == 0:
-        torch.save(found, target / f"gradients-{stage}.pt")
+        torch.save(found, gradients_file(target, stage, ranks))
+    return losses
+
+
+def gradients_file(target: Path, stage: int, ranks: int) -> Path:
+    return target / f"gradients-{stage}-{ranks}.pt"
 
 
 def objective_settings(name: str) -> LearnerSettings:
-    """An objective in its paper's version, through several micro-batches."""
-    plain = LearnerSettings(longest_response=9, importance_cap=1e6, micro_batch_tokens=40)
+    """An objective in its paper's version with a KL penalty, through several micro-batches."""
+    plain = LearnerSettings(longest_response=9, importance_cap=1e6, micro_batch_tokens=40, kl_coef=KL)
     return plain.pursuing(RECIPES[name])
 
 
@@ -143,17 +172,29 @@ def one_rank_without_a_clip(rank: int, port: int, folder: Path) -> None:
     assert math.isfinite(learner.step(samples, 2 * tokens, 4, "grpo").grad_norm)
 
 
-def start(rank: int, port: int, folder: Path, settings: dict[str, Any]) -> LearnerRank:
+def start(
+    rank: int,
+    port: int,
+    folder: Path,
+    settings: dict[str, Any],
+    ranks: int = NUM_RANKS,
+    reference: Path | None = None,
+) -> LearnerRank:
     every = LearnerSettings(cpu_threads=1, **settings)
     learner = LearnerRank(every, str(folder), RandomEncoder)  # type: ignore[arg-type]
-    learner.start("127.0.0.1", port, rank, NUM_RANKS)
+    with pytest.MonkeyPatch.context() as patch:
+        if reference is not None:
+            patch.setattr(
+                rank_module, "build_reference", lambda _, *rest: build_reference(str(reference), *rest)
+            )
+        learner.start("127.0.0.1", port, rank, ranks)
     return learner
 
 
-def step(learner: LearnerRank, rank: int, seed: int, kind: str) -> StepReport:
-    """One step on this rank's share of three groups: one rank runs more passes than the other."""
+def step(learner: LearnerRank, rank: int, seed: int, kind: str, ranks: int = NUM_RANKS) -> StepReport:
+    """One step on this rank's share of three groups: of two ranks one runs more passes than the other."""
     samples = make_samples(3, 3, seed)
     sizes = [RowSize(s.prompt.id, len(s.prompt_token_ids), len(s.response_token_ids)) for s in samples]
-    mine = [samples[row] for row in shard_groups(sizes, NUM_RANKS)[rank]]
+    mine = [samples[row] for row in shard_groups(sizes, ranks)[rank]]
     tokens = sum(len(sample.response_token_ids) for sample in samples)
     return learner.step(mine, tokens, len(samples), kind)  # type: ignore[arg-type]

@@ -1,0 +1,29 @@
+"""A whole run with a frozen vision tower: what the learner's computes is what the rollout workers sample from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.launching import launch, prompt_ids, records
+from tests.e2e.test_launch import MISMATCH_BOUND
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def test_rollout_workers_sample_from_the_learners_features(
+    runs_folder: Path, data_arguments: list[str], tiny_policy: str
+) -> None:
+    frozen = ("learner.freeze_vision=true", "learner.feature_cache_gib=1")
+    folder = runs_folder / "frozen"
+    run = launch(folder, "frozen", *data_arguments, f"model.path={tiny_policy}", "grpo.steps=2", *frozen)
+    assert run.wait(600) == 0, run.output()
+    steps = records(run.run_dir / "metrics.jsonl")
+    assert [step["step"] for step in steps] == [1, 2]
+    # Every group of the first step, and those of the second on top of them.
+    first, second = (len(names) for _, names in sorted(prompt_ids(run.run_dir).items()))
+    assert steps[0]["features_found"] >= first > 0
+    assert steps[1]["features_found"] >= steps[0]["features_found"] + second
+    assert all(1 <= step["mismatch"] <= MISMATCH_BOUND for step in steps)
+    assert list((folder / "features").glob("*.safetensors"))
