@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cluster.command_line import ended_by_a_message
 from cluster.evaluation.comparison import Comparison, Difference, compare, read_evaluation
-from cluster.evaluation.tables import PLAIN_WIDTH, cell, dataset_name, rich_table
+from cluster.evaluation.tables import PLAIN_WIDTH, cell, dataset_name, rich_table, trivial_cell
 from cluster.records.result_tables import markdown_rows
 
 NOTE = (
@@ -50,7 +50,7 @@ def columns(found: Comparison) -> tuple[str, ...]:
     first, second = found.names
     if first == second:
         first, second = f"{first} (first)", f"{second} (second)"
-    return "Dataset", "Metric", "Samples", first, second, "Difference", "Constant answer"
+    return "Dataset", "Metric", "Samples", first, second, "Difference", "Trivial answer", "Constant answer"
 
 
 def row(found: Difference) -> tuple[str, ...]:
@@ -62,6 +62,7 @@ def row(found: Difference) -> tuple[str, ...]:
         cell(found.first),
         cell(found.second),
         cell(found.gain, "+"),
+        trivial_cell(found.trivial),
         f"{found.constant:.2f}",
     )
 

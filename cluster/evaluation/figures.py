@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from actors.caption_judge import EndpointJudge
+from cluster.evaluation.judging import judged_constant
 from cluster.records.bootstrap import Fractions, Interval, Rounded, bootstrap_figures, interval
 from cluster.records.eval_records import EvalSample
 from cluster.records.failures import Failure, failures
-from rewards import SPECS, Mode, Score, constant_baseline
+from rewards import SPECS, Mode, Score, trivial_baselines
 from rewards.measures import Metric, Scored
 
 PERCENT = 100.0
@@ -25,6 +27,7 @@ class Figure(BaseModel):
         meaning: What it measures, by whose definition.
         constant: Of the constant answer.
         above: What it is above the constant answer on the same samples, the interval from paired differences.
+        trivial: Of answers that are fitted to nothing, by name: the whole video, chance.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +37,7 @@ class Figure(BaseModel):
     value: Interval
     constant: Rounded
     above: Interval
+    trivial: dict[str, Rounded] = {}
 
 
 class TaskFigures(BaseModel):
@@ -70,22 +74,30 @@ class Constant:
 
 
 def task_figures(
-    dataset: str, task: str, samples: Sequence[EvalSample], mode: Mode, options: Mapping[str, Any]
+    dataset: str,
+    task: str,
+    samples: Sequence[EvalSample],
+    mode: Mode,
+    options: Mapping[str, Any],
+    judge: EndpointJudge | None = None,
 ) -> TaskFigures:
     """Every metric of a task over its samples, those that failed included.
 
     Args:
         mode: How the samples were scored; the constant answer is scored alike.
         options: Those of the task that its answers were read by.
+        judge: Who judged captions; None for the lexical judge.
 
     Raises:
         ValueError: there are no samples.
+        EndpointError: the judge cannot be used, and nothing is to take its place.
     """
-    constant = constant_answer(task, samples, mode)
+    constant = constant_answer(task, samples, mode, judge)
     metrics = SPECS[task].metrics
     columns = [fractions(metric, scored_samples(samples)) for metric in metrics]
     columns += [fractions(metric, constant.scored) for metric in metrics]
     own, base = np.split(bootstrap_figures(columns), 2)
+    trivial = trivial_figures(task, samples, mode)
     return TaskFigures(
         dataset=dataset,
         task=task,
@@ -93,15 +105,29 @@ def task_figures(
         well_formed=sum(sample.score is not None and sample.score.parsed for sample in samples),
         failures=failures(task, samples, options),
         constant_answer=constant.answer,
-        figures=[_figure(metric, *rows) for metric, *rows in zip(metrics, own, base, strict=True)],
+        figures=[
+            _figure(metric, *rows, trivial[metric.name])
+            for metric, *rows in zip(metrics, own, base, strict=True)
+        ],
     )
 
 
-def constant_answer(task: str, samples: Sequence[EvalSample], mode: Mode) -> Constant:
+def constant_answer(
+    task: str, samples: Sequence[EvalSample], mode: Mode, judge: EndpointJudge | None
+) -> Constant:
     """The best constant answer to the prompts of these samples."""
-    baseline = constant_baseline(task, [(s.prompt.target, s.prompt.duration) for s in samples], mode)
+    baseline = judged_constant(task, [(s.prompt.target, s.prompt.duration) for s in samples], mode, judge)
     scored = [_scored_as(sample, score) for sample, score in zip(samples, baseline.scores, strict=True)]
     return Constant(baseline.description, scored)
+
+
+def trivial_figures(task: str, samples: Sequence[EvalSample], mode: Mode) -> dict[str, dict[str, float]]:
+    """Of every metric what trivial answers to the prompts of these samples come to, in percent where it is a share."""
+    found = trivial_baselines(task, scored_samples(samples), mode)
+    return {
+        metric.name: {name: _scale(metric) * values[metric.name] for name, values in found.items()}
+        for metric in SPECS[task].metrics
+    }
 
 
 def fractions(metric: Metric, samples: Sequence[Scored]) -> Fractions:
@@ -109,8 +135,7 @@ def fractions(metric: Metric, samples: Sequence[Scored]) -> Fractions:
     pairs = np.array([metric.value(sample) for sample in samples], dtype=np.float64)
     names: dict[str, int] = {}
     groups = [names.setdefault(metric.group(one) if metric.group else "", len(names)) for one in samples]
-    scale = PERCENT if metric.percent else 1.0
-    return Fractions(scale * pairs[:, 0], pairs[:, 1], np.array(groups))
+    return Fractions(_scale(metric) * pairs[:, 0], pairs[:, 1], np.array(groups))
 
 
 def scored_samples(samples: Sequence[EvalSample]) -> list[Scored]:
@@ -118,7 +143,11 @@ def scored_samples(samples: Sequence[EvalSample]) -> list[Scored]:
     return [_scored_as(sample, sample.score) for sample in samples]
 
 
-def _figure(metric: Metric, own: np.ndarray, constant: np.ndarray) -> Figure:
+def _scale(metric: Metric) -> float:
+    return PERCENT if metric.percent else 1.0
+
+
+def _figure(metric: Metric, own: np.ndarray, constant: np.ndarray, trivial: dict[str, float]) -> Figure:
     """From a metric's values on the samples themselves, then on resampled ones."""
     above = own - constant
     return Figure(
@@ -127,6 +156,7 @@ def _figure(metric: Metric, own: np.ndarray, constant: np.ndarray) -> Figure:
         value=interval(own[0], own[1:]),
         constant=float(constant[0]),
         above=interval(above[0], above[1:]),
+        trivial=trivial,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,11 +13,12 @@ from cluster.records.bootstrap import Interval
 from cluster.records.result_tables import markdown_rows
 from rewards import SPECS
 
-COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Constant answer", "Above constant")
+COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Trivial answer", "Constant answer", "Above constant")
 FAILURE_COLUMNS = ("Dataset", "Counted 0 because", "Samples", "First")
 NOTE = (
     "Percent; in brackets the bootstrap 95% interval over samples. Every sample counts, one without a readable answer "
-    "as 0. The constant answer needs no video: a score that is not above it shows no perception."
+    "as 0. Neither the trivial answer, which is fitted to nothing, nor the constant one needs the video: a score that "
+    "is not above them shows no perception."
 )
 MOST_REASONS = 12
 # Wide enough for the tables when the output is not a terminal.
@@ -35,6 +36,7 @@ def result_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
                 figure.name,
                 f"{task.samples:,}",
                 cell(figure.value),
+                trivial_cell(figure.trivial),
                 f"{figure.constant:.2f}",
                 cell(figure.above, "+"),
             )
@@ -126,3 +128,8 @@ def dataset_name(dataset: str, task: str) -> str:
 def cell(interval: Interval, sign: str = "") -> str:
     """`26.99 [26.41, 27.58]`."""
     return f"{interval.mean:{sign}.2f} [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
+
+
+def trivial_cell(trivial: Mapping[str, float]) -> str:
+    """`26.99 (whole video)`; `–` for a task that has no trivial answer."""
+    return ", ".join(f"{value:.2f} ({name})" for name, value in trivial.items()) or "–"
