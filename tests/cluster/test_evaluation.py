@@ -76,6 +76,17 @@ def test_every_prompt_is_evaluated_once_in_order_and_kept(
     assert progress.said[-1] == "5 done"
 
 
+def test_the_next_clips_are_decoded_while_a_chunk_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "CHUNK", 2)
+    system = FakeSystem()
+    prefetched = []
+    for _ in answers(make_config(), system, PROMPTS):  # type: ignore[arg-type]
+        asked = system.clips.requested[-len(system.fleet.batches[-1]) :]
+        prefetched.append((asked, system.clips.prefetched))
+    names = [prompt.id for prompt in PROMPTS]
+    assert prefetched == [(names[n : n + 2], names[n : n + 4]) for n in (0, 2, 4)]
+
+
 def test_held_out_answers_are_greedy_and_scored_by_rule(tmp_path: Path) -> None:
     system = FakeSystem()
     evaluate(make_config(tmp_path), system, PROMPTS, "grpo", FakeProgress())  # type: ignore[arg-type]
