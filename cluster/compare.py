@@ -18,8 +18,8 @@ from cluster.evaluation.tables import PLAIN_WIDTH, cell, dataset_name, rich_tabl
 from cluster.records.result_tables import markdown_rows
 
 NOTE = (
-    "Percent; in brackets the bootstrap 95% interval over prompts, of the difference over pairs of answers to the same "
-    "prompt: one that holds 0 shows no difference."
+    "Percent; in brackets the bootstrap 95% interval over videos, each drawn with all its prompts, of the difference "
+    "over pairs of answers to the same prompt: one that holds 0 shows no difference."
 )
 
 

@@ -134,7 +134,8 @@ def _rows(
     figures = {figure.name: figure for figure in blind.figures}
     metrics = [metric for metric in SPECS[task].metrics if metric.name in figures]
     columns = [fractions(metric, scored) for scored in map(scored_samples, pairs) for metric in metrics]
-    values = bootstrap_figures(columns).reshape(2, len(metrics), -1)
+    videos = [sample.prompt.video for sample in pairs[0]]
+    values = bootstrap_figures(columns, videos=videos).reshape(2, len(metrics), -1)
     for metric, before, after in zip(metrics, *values, strict=True):
         yield Difference(
             dataset=dataset,

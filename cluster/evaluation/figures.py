@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,20 @@ class Figure(BaseModel):
     trivial: dict[str, Rounded] = {}
 
 
+class PartFigures(BaseModel):
+    """The main metric of the samples of one part of a dataset: a task of MVBench, a length of Video-MME.
+
+    Attributes:
+        figure: Beside the constant answer to the whole dataset.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    part: str
+    samples: int
+    figure: Figure
+
+
 class TaskFigures(BaseModel):
     """The samples of one task of one dataset.
 
@@ -48,6 +62,9 @@ class TaskFigures(BaseModel):
         well_formed: How many responses have the layout that was asked for.
         failures: What could not be answered or read; each counts 0 above.
         constant_answer: The best constant answer in words.
+        parts: Where the dataset has parts.
+        unusable: Annotations that nothing can be scored against, in no denominator; 0 too where it is not known how
+            many of them are of this task, or of the samples that a cap or a filter left.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -59,6 +76,8 @@ class TaskFigures(BaseModel):
     failures: list[Failure]
     constant_answer: str
     figures: list[Figure]
+    parts: list[PartFigures] = []
+    unusable: int = 0
 
     def failed(self, kind: str) -> int:
         """How many samples failed in one of the ways of `Failure.kind`."""
@@ -80,6 +99,7 @@ def task_figures(
     mode: Mode,
     options: Mapping[str, Any],
     judge: EndpointJudge | None = None,
+    unusable: int = 0,
 ) -> TaskFigures:
     """Every metric of a task over its samples, those that failed included.
 
@@ -87,17 +107,13 @@ def task_figures(
         mode: How the samples were scored; the constant answer is scored alike.
         options: Those of the task that its answers were read by.
         judge: Who judged captions; None for the lexical judge.
+        unusable: Annotations beside the samples that cannot be used.
 
     Raises:
         ValueError: there are no samples.
         EndpointError: the judge cannot be used, and nothing is to take its place.
     """
     constant = constant_answer(task, samples, mode, judge)
-    metrics = SPECS[task].metrics
-    columns = [fractions(metric, scored_samples(samples)) for metric in metrics]
-    columns += [fractions(metric, constant.scored) for metric in metrics]
-    own, base = np.split(bootstrap_figures(columns), 2)
-    trivial = trivial_figures(task, samples, mode)
     return TaskFigures(
         dataset=dataset,
         task=task,
@@ -105,11 +121,40 @@ def task_figures(
         well_formed=sum(sample.score is not None and sample.score.parsed for sample in samples),
         failures=failures(task, samples, options),
         constant_answer=constant.answer,
-        figures=[
-            _figure(metric, *rows, trivial[metric.name])
-            for metric, *rows in zip(metrics, own, base, strict=True)
-        ],
+        figures=metric_figures(task, SPECS[task].metrics, samples, constant.scored, mode),
+        parts=list(_parts(task, samples, constant.scored, mode)),
+        unusable=unusable,
     )
+
+
+def metric_figures(
+    task: str,
+    metrics: Sequence[Metric],
+    samples: Sequence[EvalSample],
+    constant: Sequence[Scored],
+    mode: Mode,
+) -> list[Figure]:
+    """Metrics of a task over samples, beside a constant answer to each of them."""
+    columns = [fractions(metric, scored_samples(samples)) for metric in metrics]
+    columns += [fractions(metric, constant) for metric in metrics]
+    videos = [sample.prompt.video for sample in samples]
+    own, base = np.split(bootstrap_figures(columns, videos=videos), 2)
+    trivial = trivial_figures(task, samples, mode)
+    return [
+        _figure(metric, *rows, trivial[metric.name]) for metric, *rows in zip(metrics, own, base, strict=True)
+    ]
+
+
+def _parts(
+    task: str, samples: Sequence[EvalSample], constant: Sequence[Scored], mode: Mode
+) -> Iterator[PartFigures]:
+    """The parts of a dataset in the order in which they come first; none of one that has no two."""
+    names = list(dict.fromkeys(sample.prompt.part for sample in samples))
+    for name in names if len(names) > 1 else ():
+        places = [place for place, sample in enumerate(samples) if sample.prompt.part == name]
+        own, base = ([all_of[place] for place in places] for all_of in (samples, constant))
+        (figure,) = metric_figures(task, SPECS[task].metrics[:1], own, base, mode)
+        yield PartFigures(part=name or "the rest", samples=len(own), figure=figure)
 
 
 def constant_answer(

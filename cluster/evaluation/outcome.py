@@ -73,6 +73,8 @@ def _of(benchmark: Benchmark, samples: Mapping[str, EvalSample]) -> list[EvalSam
 def _figures(
     config: RunConfig, benchmark: Benchmark, samples: Mapping[str, EvalSample], judge: EndpointJudge | None
 ) -> list[TaskFigures]:
+    by_task = list(benchmark.by_task())
+    unusable = len(benchmark.skipped) if benchmark.is_whole and len(by_task) == 1 else 0
     return [
         task_figures(
             benchmark.name,
@@ -81,6 +83,7 @@ def _figures(
             config.reward.mode,
             config.reward.options.get(task, {}),
             judge,
+            unusable,
         )
-        for task, prompts in benchmark.by_task()
+        for task, prompts in by_task
     ]

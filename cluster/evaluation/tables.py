@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from cluster.evaluation.figures import Figure, TaskFigures
 from cluster.evaluation.records import EvaluationResults
 from cluster.evaluation.settings import unknown_settings
 from cluster.records.bootstrap import Interval
@@ -16,9 +17,9 @@ from rewards import SPECS
 COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Trivial answer", "Constant answer", "Above constant")
 FAILURE_COLUMNS = ("Dataset", "Counted 0 because", "Samples", "First")
 NOTE = (
-    "Percent; in brackets the bootstrap 95% interval over samples. Every sample counts, one without a readable answer "
-    "as 0. Neither the trivial answer, which is fitted to nothing, nor the constant one needs the video: a score that "
-    "is not above them shows no perception."
+    "Percent; in brackets the bootstrap 95% interval over videos, each drawn with all its samples. Every sample "
+    "counts, one without a readable answer as 0. Neither the trivial answer, which is fitted to nothing, nor the "
+    "constant one needs the video: a score that is not above them shows no perception."
 )
 MOST_REASONS = 12
 # Wide enough for the tables when the output is not a terminal.
@@ -28,18 +29,22 @@ TEXTS = {"Dataset", "Metric", "Counted 0 because", "First"}
 
 
 def result_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
-    """One row of `COLUMNS` per metric."""
+    """One row of `COLUMNS` per metric, then one per part of the dataset."""
     for task in results.tasks:
+        name = dataset_name(task.dataset, task.task)
         for figure in task.figures:
-            yield (
-                dataset_name(task.dataset, task.task),
-                figure.name,
-                f"{task.samples:,}",
-                cell(figure.value),
-                trivial_cell(figure.trivial),
-                f"{figure.constant:.2f}",
-                cell(figure.above, "+"),
-            )
+            yield name, figure.name, f"{task.samples:,}", *_figure_cells(figure)
+        for part in task.parts:
+            yield name, f"{part.figure.name}, {part.part}", f"{part.samples:,}", *_figure_cells(part.figure)
+
+
+def _figure_cells(figure: Figure) -> tuple[str, ...]:
+    return (
+        cell(figure.value),
+        trivial_cell(figure.trivial),
+        f"{figure.constant:.2f}",
+        cell(figure.above, "+"),
+    )
 
 
 def failure_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
@@ -68,10 +73,20 @@ def remarks(results: EvaluationResults) -> list[str]:
         f"{name}: {len(places):,} unusable annotations are in no denominator; the first: {places[0]}"
         for name, places in results.skipped.items()
     ]
+    lines += [_over_all(task) for task in results.tasks if task.unusable]
     lines += [f"{note}." for note in results.notes]
     if unknown := unknown_settings(results.settings):
         lines.append(f"Not known of these answers: {', '.join(unknown)}.")
     return lines
+
+
+def _over_all(task: TaskFigures) -> str:
+    """The main metric, a mean over samples, with unusable annotations in its denominator."""
+    entries, main = task.samples + task.unusable, task.figures[0]
+    return (
+        f"{dataset_name(task.dataset, task.task)}: {main.name} is {main.value.mean * task.samples / entries:.2f} over "
+        f"all {entries:,} entries, the unusable ones counted as 0."
+    )
 
 
 def tables(results: EvaluationResults) -> Iterator[Table]:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cluster.evaluate import app
 from cluster.evaluation.records import EvaluationResults, read_results
+from cluster.evaluation.tables import remarks
 from cluster.inputs.benchmarks import for_evaluation
 from data.readers import DatasetSpec, read_dataset
 from data.schema import Task, VideoPrompt
@@ -84,6 +85,8 @@ def test_every_prompt_counts_and_every_line_is_accounted_for(recipe: Path) -> No
         ("unanswered", "its prediction has no response, or one that is not text", "mine/c"),
     }
     assert len(results.skipped["mine"]) == 1
+    # 4 usable entries with 37.5 and one that nothing can be scored against.
+    assert "mIoU is 30.00 over all 5 entries, the unusable ones counted as 0." in " ".join(remarks(results))
     unknown, unused = results.notes
     assert unknown == "1 predictions have an id that no prompt has: 'zebra'"
     assert "predictions.jsonl:5: id 'a' was used on an earlier line" in unused
@@ -129,6 +132,8 @@ def test_an_id_of_two_datasets_needs_the_name_of_one(recipe: Path) -> None:
     evaluate(recipe, lines, f"data.eval_datasets=[{first}, {entry}]")
     results = results_of(recipe)
     assert [table.samples for table in results.tasks] == [2, 2]
+    # Of a capped dataset it is not known how many of its unusable entries a larger cap would have met.
+    assert [table.unusable for table in results.tasks] == [0, 0]
     assert not any(table.failures for table in results.tasks)
 
 
@@ -253,6 +258,21 @@ def test_what_the_judge_could_not_judge_is_told(captions: Path, monkeypatch: pyt
         assert note.startswith(f"2 {of} were judged by the lexical judge")
     for of, note in zip(("answers", "constant answers"), unreadable, strict=True):
         assert note.startswith(f"2 questions about {of} got no readable verdict")
+
+
+def test_parts_of_a_dataset_are_told_apart(recipe: Path) -> None:
+    parts = {"a": "short", "b": "long", "c": "short", "d": "long"}
+    lines = [grounding(name) | {"part": part} for name, part in parts.items()]
+    write_lines(recipe.with_name("mine.jsonl"), lines)
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}, {"id": "d", "answer": "6 to 7.5"}])
+    assert done.exit_code == 0, done.output
+    (table,) = results_of(recipe).tasks
+    told = [(one.part, one.samples, one.figure.name, one.figure.value.mean) for one in table.parts]
+    assert told == [("short", 2, "mIoU", 50.0), ("long", 2, "mIoU", 25.0)]
+    for part in ("mIoU, short", "mIoU, long"):
+        assert part in done.output
+        assert part in (recipe.parent / "runs/x-evaluation/results.md").read_text()
+        assert part in (recipe.parent / "runs/x-evaluation/report.html").read_text()
 
 
 PUBLISHED = {

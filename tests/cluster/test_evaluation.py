@@ -9,7 +9,7 @@ import pytest
 
 from actors.rollout_fleet import RolloutRequest
 from cluster.evaluation import greedy as evaluation
-from cluster.evaluation.greedy import Question, ask, evaluate, perceive
+from cluster.evaluation.greedy import Question, answers, ask, evaluate, perceive
 from cluster.records.eval_records import EvalSample, read_eval_samples
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt
