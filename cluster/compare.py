@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cluster.command_line import ended_by_a_message
 from cluster.evaluation.comparison import Comparison, Difference, compare, read_evaluation
-from cluster.evaluation.tables import PLAIN_WIDTH, cell, dataset_name, rich_table, trivial_cell
+from cluster.evaluation.tables import PLAIN_WIDTH, blind_answers, cell, dataset_name, rich_table, trivial_cell
 from cluster.records.result_tables import markdown_rows
 
 NOTE = (
@@ -69,11 +69,11 @@ def row(found: Difference) -> tuple[str, ...]:
 
 def remarks(found: Comparison) -> list[str]:
     """What must be said with the table, what differs first."""
-    answers = {dataset_name(one.dataset, one.task): one.constant_answer for one in found.rows}
+    blind = [blind_answers(one.dataset, one.task, one.constant_answer, one.trivial) for one in found.rows]
     return [
         *(f"NOT EVALUATED ALIKE: {warning}" for warning in found.warnings),
         *(f"{note}." for note in found.notes),
-        *(f"{name}: the constant answer is {answer}." for name, answer in answers.items()),
+        *dict.fromkeys(blind),
     ]
 
 

@@ -141,7 +141,8 @@ def metric_figures(
     own, base = np.split(bootstrap_figures(columns, videos=videos), 2)
     trivial = trivial_figures(task, samples, mode)
     return [
-        _figure(metric, *rows, trivial[metric.name]) for metric, *rows in zip(metrics, own, base, strict=True)
+        _figure(metric, values, blind, trivial[metric.name])
+        for metric, values, blind in zip(metrics, own, base, strict=True)
     ]
 
 
@@ -152,7 +153,7 @@ def _parts(
     names = list(dict.fromkeys(sample.prompt.part for sample in samples))
     for name in names if len(names) > 1 else ():
         places = [place for place, sample in enumerate(samples) if sample.prompt.part == name]
-        own, base = ([all_of[place] for place in places] for all_of in (samples, constant))
+        own, base = [samples[place] for place in places], [constant[place] for place in places]
         (figure,) = metric_figures(task, SPECS[task].metrics[:1], own, base, mode)
         yield PartFigures(part=name or "the rest", samples=len(own), figure=figure)
 

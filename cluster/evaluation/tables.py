@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -23,7 +23,7 @@ NOTE = (
 )
 MOST_REASONS = 12
 # Wide enough for the tables when the output is not a terminal.
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 170
 # Columns of texts; those of figures stand to the right.
 TEXTS = {"Dataset", "Metric", "Counted 0 because", "First"}
 
@@ -64,9 +64,9 @@ def failure_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
 
 
 def remarks(results: EvaluationResults) -> list[str]:
-    """What must be known to read the figures: constant answers, what is in no denominator, what is not known."""
+    """What must be known to read the figures: answers without a look, what is in no denominator, what is not known."""
     lines = [
-        f"{dataset_name(task.dataset, task.task)}: the constant answer is {task.constant_answer}."
+        blind_answers(task.dataset, task.task, task.constant_answer, task.figures[0].trivial)
         for task in results.tasks
     ]
     lines += [
@@ -146,5 +146,11 @@ def cell(interval: Interval, sign: str = "") -> str:
 
 
 def trivial_cell(trivial: Mapping[str, float]) -> str:
-    """`26.99 (whole video)`; `–` for a task that has no trivial answer."""
-    return ", ".join(f"{value:.2f} ({name})" for name, value in trivial.items()) or "–"
+    """`26.99`; `–` for a task that has no trivial answer."""
+    return " / ".join(f"{value:.2f}" for value in trivial.values()) or "–"
+
+
+def blind_answers(dataset: str, task: str, constant: str, trivial: Iterable[str]) -> str:
+    """What these answers are, in words: `charades, ...: the constant answer is ...; the trivial one: whole video`."""
+    named = "".join(f"; the trivial one: {name}" for name in trivial)
+    return f"{dataset_name(dataset, task)}: the constant answer is {constant}{named}."

@@ -242,7 +242,8 @@ def test_two_that_were_not_asked_alike_share_no_table_in_silence(
     assert shown.exit_code == 0, shown.output
     assert "NOT EVALUATED ALIKE: video.fps: 2.0 -> 1.0" in shown.output
     assert "| when, Temporal grounding | mIoU | 7 |" in shown.output
-    assert "| 25.00 (whole video) |" in shown.output
+    assert "| 25.00 | 100.00 |" in shown.output
+    assert "the trivial one: whole video." in shown.output
     assert json.loads((tmp_path / "c.json").read_text())["warnings"] == ["video.fps: 2.0 -> 1.0"]
     assert "NOT EVALUATED ALIKE" in runner.invoke(command, [*folders, "--anyway"]).output
 
