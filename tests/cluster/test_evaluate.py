@@ -64,6 +64,10 @@ class ByRule:
         assert by_rule
         return [[self._score(one.prompt, response) for response in one.responses] for one in rollouts]
 
+    def metrics(self) -> dict[str, float]:
+        """Of a judge that once could not."""
+        return {"judge_requests": 3, "judge_unreadable": 0, "judge_fallbacks": 1}
+
     def _score(self, prompt: VideoPrompt, response: Response) -> Score:
         return score_response(prompt.task, response.text, prompt.target, duration=prompt.duration)
 
@@ -117,6 +121,8 @@ def test_every_prompt_is_answered_once_and_all_of_it_is_kept(
     assert by_name["mIoU"] == pytest.approx(100 * sum(values) / COUNT, abs=1e-3)
     assert (table.samples, table.well_formed) == (COUNT, COUNT - 1)
     assert [(one.kind, one.first) for one in table.failures] == [("unanswered", BROKEN)]
+    (note,) = read_results(config.run_dir).notes
+    assert note.startswith("1 answers were judged by the lexical judge")
     line = records(config.run_dir / "samples.jsonl")[0]
     assert (line["id"], line["dataset"], line["tokens"]) == ("when/p0", "when", 2)
     assert line["asked"].startswith("When does this happen in the video: what?")

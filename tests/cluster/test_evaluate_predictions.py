@@ -226,7 +226,7 @@ def captions(recipe: Path) -> Path:
 
 def asking(server: JudgeServer, **fields: str) -> list[str]:
     fields = {"kind": "endpoint", "base_url": server.url, "model": "m", **fields}
-    return [f"judge.{name}={value}" for name, value in fields.items()]
+    return ["reward.timeout_s=600", *(f"judge.{name}={value}" for name, value in fields.items())]
 
 
 def test_the_judge_of_the_answers_judges_the_constant_one_too(captions: Path) -> None:

@@ -268,7 +268,8 @@ def test_prompts_are_shown_as_the_run_asked_them(run: Path, tmp_path: Path) -> N
     assert "<summary>prompt</summary>" not in report_html(run)
     copy = shutil.copytree(run, tmp_path / "copy")
     several = {Task.TEMPORAL_GROUNDING: {"max_intervals": 2}}
-    write_config(make_config(copy, data={"template": "direct"}, reward={"options": several}))
+    sections = {"data": {"template": "direct"}, "reward": {"options": several}}
+    write_config(make_config(copy, model={"path": "owner/name"}, **sections))
     shown = report_html(copy)
     assert shown.count("<summary>prompt</summary>") == 12
     assert "a list of at most 2" in shown
