@@ -56,19 +56,28 @@ def policy_config(
 ) -> RunConfig:
     """The configuration of a run, changed for a command that only samples from its policy, or from `checkpoint`.
 
+    Args:
+        checkpoint: A run's folder, a Hugging Face folder, or a Hub id.
+
     Raises:
         ConfigError: with every mistake in one message, what it names and is not there among them.
     """
     from cluster.config.loading import read_config
     from cluster.planning.existence import missing_things
 
-    policy = [f"model.path={json.dumps(checkpoint)}"] if checkpoint else []
+    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
     loaded = read_config(path, [*overrides, *policy])
     config = change(loaded.config)
     loaded.add(missing_things(config))
     if loaded.problems:
         raise loaded.error(loaded.problems)
     return config
+
+
+def _policy_of(checkpoint: str) -> str:
+    """A run's folder stands for the policy that it left."""
+    policy = Path(checkpoint) / "policy"
+    return str(policy) if policy.is_dir() else checkpoint
 
 
 def _interrupt(signum: int, frame: Any) -> NoReturn:

@@ -14,12 +14,12 @@ from rich.console import Console
 
 from cluster.command_line import ended_by_a_message
 from cluster.evaluation.comparison import Comparison, Difference, compare, read_evaluation
-from cluster.evaluation.tables import PLAIN_WIDTH, cell, dataset_name, rich_table
+from cluster.evaluation.tables import PLAIN_WIDTH, blind_answers, cell, dataset_name, rich_table, trivial_cell
 from cluster.records.result_tables import markdown_rows
 
 NOTE = (
-    "Percent; in brackets the bootstrap 95% interval over prompts, of the difference over pairs of answers to the same "
-    "prompt: one that holds 0 shows no difference."
+    "Percent; in brackets the bootstrap 95% interval over videos, each drawn with all its prompts, of the difference "
+    "over pairs of answers to the same prompt: one that holds 0 shows no difference."
 )
 
 
@@ -50,7 +50,7 @@ def columns(found: Comparison) -> tuple[str, ...]:
     first, second = found.names
     if first == second:
         first, second = f"{first} (first)", f"{second} (second)"
-    return "Dataset", "Metric", "Samples", first, second, "Difference", "Constant answer"
+    return "Dataset", "Metric", "Samples", first, second, "Difference", "Trivial answer", "Constant answer"
 
 
 def row(found: Difference) -> tuple[str, ...]:
@@ -62,17 +62,18 @@ def row(found: Difference) -> tuple[str, ...]:
         cell(found.first),
         cell(found.second),
         cell(found.gain, "+"),
+        trivial_cell(found.trivial),
         f"{found.constant:.2f}",
     )
 
 
 def remarks(found: Comparison) -> list[str]:
     """What must be said with the table, what differs first."""
-    answers = {dataset_name(one.dataset, one.task): one.constant_answer for one in found.rows}
+    blind = [blind_answers(one.dataset, one.task, one.constant_answer, one.trivial) for one in found.rows]
     return [
         *(f"NOT EVALUATED ALIKE: {warning}" for warning in found.warnings),
         *(f"{note}." for note in found.notes),
-        *(f"{name}: the constant answer is {answer}." for name, answer in answers.items()),
+        *dict.fromkeys(blind),
     ]
 
 

@@ -53,7 +53,7 @@ def evaluation_config(path: Path, overrides: Sequence[str], checkpoint: str | No
     """
     from cluster.inputs.benchmarks import for_evaluation
 
-    return policy_config(path, overrides, _policy_of(checkpoint) if checkpoint else None, for_evaluation)
+    return policy_config(path, overrides, checkpoint, for_evaluation)
 
 
 def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
@@ -80,12 +80,6 @@ def _score(config: RunConfig, path: Path) -> None:
 
     print(f"scoring {path}: {config.run_dir.absolute()}", flush=True)
     evaluate_predictions(config, path)
-
-
-def _policy_of(checkpoint: str) -> str:
-    """A run's folder stands for the policy that it left."""
-    policy = Path(checkpoint) / "policy"
-    return str(policy) if policy.is_dir() else checkpoint
 
 
 if __name__ == "__main__":

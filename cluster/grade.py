@@ -26,7 +26,11 @@ def main(
     config: ConfigFile,
     overrides: Overrides = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="Policy that answers, in place of model.path.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Who answers, in place of model.path: a run's folder, a Hugging Face folder, or a Hub id.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Sample answers to every training prompt and write down how hard each is."""
@@ -51,11 +55,19 @@ def _grade(config: RunConfig) -> None:
 
 
 def _for_grading(config: RunConfig) -> RunConfig:
-    """A folder of its own, every prompt whatever its difficulty, nothing reserved for a learner."""
+    """A folder of its own, every prompt whatever its difficulty, nothing held out, nothing reserved for a learner."""
+    from cluster.config import SYNTHETIC
+
     datasets = tuple(entry.model_copy(update={"difficulty": None}) for entry in config.data.datasets)
     changed = {
         "run": {"name": f"{config.run.name}-grades"},
-        "data": {"grades": None, "difficulty": None, "datasets": datasets},
+        "data": {
+            "grades": None,
+            "difficulty": None,
+            "datasets": datasets,
+            "eval_source": SYNTHETIC,
+            "eval_datasets": (),
+        },
         "learner": {"cpus_per_worker": 0.0, "gpus_per_worker": 0.0},
     }
     return config.model_copy(

@@ -1,4 +1,7 @@
-"""The result table of one run, or of several seeds: `python -m cluster.results runs/a runs/b runs/c`."""
+"""The result table of one run, or of several seeds: `python -m cluster.results runs/a runs/b runs/c`.
+
+Runs that differ in more than their seed are refused, with what differs; `--anyway` shows them above that list.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,27 @@ from typing import Annotated
 
 import typer
 
+from cluster.errors import UserError
 from cluster.records.result_tables import combined_markdown, markdown_table
 from cluster.records.results import read_results
+from cluster.records.run_settings import said_of_settings
 
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="run folders, one per seed, or results.json files")],
+    anyway: Annotated[bool, typer.Option("--anyway", help="Show them although settings differ.")] = False,
 ) -> None:
     """Print the result table of one run, or of several seeds together, as Markdown."""
     try:
         results = {str(run): read_results(run) for run in runs}
+        said = said_of_settings(runs, anyway) if len(results) > 1 else []
         table = combined_markdown(results) if len(results) > 1 else markdown_table(*results.values())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UserError) as error:
         typer.echo(f"no table: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(table)
+    if said:
+        typer.echo("\n" + "\n".join(f"- {line}" for line in said))
 
 
 if __name__ == "__main__":

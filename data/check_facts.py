@@ -1,4 +1,4 @@
-"""What is told of the usable prompts of a dataset by task: counts, durations, coverage, balance, constant answer."""
+"""What is told of the usable prompts of a dataset by task: counts, durations, coverage, balance, blind answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from data.schema import Task, VideoPrompt
-from rewards import constant_baseline
+from rewards import constant_baseline, trivial_baselines
 from rewards.intervals import clip, merge
+from rewards.measures import Scored
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TaskFacts:
         labels: How often each letter or label is the right one.
         constant: The best constant answer in words.
         constant_score: Its mean in the main component of the task, 0-1.
+        trivial: Every metric of answers that are fitted to nothing, by name: the whole video, chance; 0-1.
     """
 
     prompts: int
@@ -42,6 +44,7 @@ class TaskFacts:
     labels: Mapping[str, int]
     constant: str
     constant_score: float
+    trivial: Mapping[str, Mapping[str, float]]
 
 
 def facts_by_task(prompts: Sequence[VideoPrompt]) -> dict[str, TaskFacts]:
@@ -59,6 +62,7 @@ def spread(numbers: Iterable[float | None]) -> Spread | None:
 def _facts(task: Task, prompts: Sequence[VideoPrompt]) -> TaskFacts:
     clips = {(prompt.video, prompt.span): prompt.duration for prompt in prompts}
     baseline = constant_baseline(task, [(prompt.target, prompt.duration) for prompt in prompts])
+    scored = [Scored(prompt.target, prompt.duration, prompt.options) for prompt in prompts]
     shares = [share for share in map(_covered, prompts) if share is not None]
     return TaskFacts(
         prompts=len(prompts),
@@ -68,6 +72,7 @@ def _facts(task: Task, prompts: Sequence[VideoPrompt]) -> TaskFacts:
         labels=dict(sorted(Counter(_labels(prompts)).items())),
         constant=baseline.description,
         constant_score=baseline.mean,
+        trivial=trivial_baselines(task, scored),
     )
 
 

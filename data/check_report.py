@@ -89,7 +89,14 @@ def _cells(facts: TaskFacts) -> dict[str, str]:
         "right answers": ", ".join(f"{label}: {count:,}" for label, count in facts.labels.items()),
         "best constant answer": facts.constant,
         "which scores, percent": f"{100 * facts.constant_score:.2f}",
+        "trivial answer": ", ".join(facts.trivial),
+        "its metrics, percent": "\n".join(map(_metrics, facts.trivial.values())),
     }
+
+
+def _metrics(values: Mapping[str, float]) -> str:
+    """A line for each, shares in percent."""
+    return "\n".join(f"{name} {100 * value:.2f}" for name, value in values.items())
 
 
 def _messages(console: Console, name: str, kind: str, messages: Sequence[str], most: int) -> None:

@@ -64,6 +64,7 @@ class VideoPrompt:
             alone, `duration` is its length, and times in the target count from its start. None is the whole video.
         frame_rate: Frames per second of a folder of images, which cannot say so itself; of a video file it only tells
             the seconds of `box_frames`.
+        part: Name of the part of a benchmark that the prompt belongs to, for figures by part: `action_antonym`.
         windows: Parts of the clip, in seconds from its start, to sample denser. Not of the annotation:
             `data.perception` sets them.
     """
@@ -79,6 +80,7 @@ class VideoPrompt:
     span: tuple[float, float] | None = None
     frame_rate: float | None = None
     windows: Windows = ()
+    part: str = ""
 
     @property
     def first_box(self) -> list[float]:
@@ -110,6 +112,7 @@ class VideoPrompt:
             "box_frames": list(self.box_frames),
             "span": list(self.span or ()),
             "frame_rate": self.frame_rate,
+            "part": self.part or None,
         }
         return {key: value for key, value in fields.items() if value not in ([], None)}
 
@@ -187,6 +190,7 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
         box_frames=tuple(fields.get("box_frames", ())),
         span=span,
         frame_rate=float(fields["frame_rate"]) if "frame_rate" in fields else None,
+        part=fields.get("part", ""),
     )
     problem = target_problem(prompt)
     if problem:
@@ -268,5 +272,6 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "box_frames": (_is_frames, "a list of frame numbers"),
     "span": (_is_span, "[start, end] in seconds, 0 <= start < end"),
     "frame_rate": (_is_positive, "a positive number of frames per second"),
+    "part": (_is_text, "text"),
 }
-_OPTIONAL = ("duration", "options", "box_frames", "span", "frame_rate")
+_OPTIONAL = ("duration", "options", "box_frames", "span", "frame_rate", "part")

@@ -29,13 +29,24 @@ def aggregate(metric: Metric, samples: Sequence[Scored]) -> float:
     Raises:
         ValueError: there are no samples.
     """
-    if not samples:
+    return expect(metric, [[sample] for sample in samples])
+
+
+def expect(metric: Metric, answers: Sequence[Sequence[Scored]]) -> float:
+    """As `aggregate`, of samples with several answers each that are equally likely: numerators are their means.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    if not answers:
         raise ValueError(f"no samples to take {metric.name} of")
     if metric.of:
-        return harmonic_mean(*(aggregate(one, samples) for one in metric.of))
+        return harmonic_mean(*(expect(one, answers) for one in metric.of))
     groups: dict[str, list[Fraction]] = defaultdict(list)
-    for sample in samples:
-        groups[metric.group(sample) if metric.group else ""].append(metric.value(sample))
+    for likely in answers:
+        parts = [metric.value(sample) for sample in likely]
+        mean = fmean(part for part, _ in parts), parts[0][1]
+        groups[metric.group(likely[0]) if metric.group else ""].append(mean)
     sums = [
         (fsum(part for part, _ in parts), fsum(weight for _, weight in parts)) for parts in groups.values()
     ]

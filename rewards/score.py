@@ -53,7 +53,11 @@ def main(
         PromptTemplate, typer.Option(help="Whether the prompt asked for a <think> block, and where.")
     ] = PromptTemplate.thinking,
 ) -> None:
-    """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 nothing could be scored."""
+    """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 nothing could be scored.
+
+    It prints means of rewards. A benchmark's own metrics, with intervals and over all of its prompts:
+    python -m cluster.evaluate --config X.yaml --predictions FILE.
+    """
     summary = Summary(mode.value)
     scorers = {task: Scorer(task, mode.value, template.value) for task in TASKS}
     with ExitStack() as files:

@@ -127,6 +127,9 @@ class Constant(NamedTuple):
 Items = Sequence[tuple[T, float | None]]
 """Truth and duration in seconds of the samples that a constant answer is fitted to."""
 
+Trivial = Mapping[str, Sequence[Sequence[Mapping[str, str]]]]
+"""Answers fitted to nothing, by name: for every item those that are equally likely, each the content of each block."""
+
 
 @dataclass(frozen=True)
 class TaskSpec(Generic[T, O]):
@@ -143,6 +146,7 @@ class TaskSpec(Generic[T, O]):
         answer: How to answer, with the tags, as the object of "give" and with a full stop.
         solution: The annotated answer as a response would have it, given the options: the content of each block.
         baseline: The best constant answer.
+        trivial: What anyone would answer without a look at the video or at other targets; may be none.
         metrics: What benchmarks are quoted in, the main one first.
         options: The task's options.
         paper: Components by VideoChat-R1's released function, from the stripped response. None where there is none:
@@ -161,6 +165,7 @@ class TaskSpec(Generic[T, O]):
     baseline: Callable[[Items[T]], Constant]
     metrics: tuple[Metric, ...]
     options: type[O]
+    trivial: Callable[[Items[T]], Trivial] = lambda items: {}
     paper: Callable[[str, T, Template], PaperScore] | None = None
 
     @property

@@ -1,4 +1,7 @@
-"""Evaluation of a policy by the rollout workers. What is answered stays answered: a later call does the rest."""
+"""Evaluation of a policy by the rollout workers. What is answered stays answered: a later call does the rest.
+
+A prompt that could not be used is asked again by the next call: what kept its clip from being read may have passed.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from cluster.config import RunConfig
 from cluster.evaluation.greedy import answers
+from cluster.evaluation.judging import judge_notes
 from cluster.evaluation.outcome import publish
-from cluster.evaluation.records import SAMPLES_FILE, append_samples, read_samples
+from cluster.evaluation.records import SAMPLES_FILE, append_samples, compact_samples, read_samples
 from cluster.evaluation.settings import claim, settings_of_policy
 from cluster.inputs.benchmarks import Benchmark, all_prompts, prepare_benchmarks
 from cluster.inputs.clip_files import ClipFiles
@@ -32,10 +36,16 @@ def evaluate_policy(config: RunConfig) -> None:
         settings = settings_of_policy(config, benchmarks)
         claim(config.run_dir, settings)
         samples = known_samples(config)
+        said: list[str] = []
         if left := unanswered(benchmarks, samples):
             with sampling_system(config, progress, files) as system:
                 samples |= answer(config, system, benchmarks, left, progress)
-    publish(config, benchmarks, samples, settings)
+                compact_samples(config.run_dir)
+                counts = system.rewards.metrics()
+            said += judge_notes(
+                "answers", counts.get("judge_unreadable", 0), counts.get("judge_fallbacks", 0)
+            )
+    publish(config, benchmarks, samples, settings, said)
 
 
 def known_samples(config: RunConfig) -> dict[str, EvalSample]:
@@ -44,8 +54,9 @@ def known_samples(config: RunConfig) -> dict[str, EvalSample]:
 
 
 def unanswered(benchmarks: Sequence[Benchmark], known: Mapping[str, EvalSample]) -> list[VideoPrompt]:
-    """The prompts that no sample is known of."""
-    return [prompt for prompt in all_prompts(benchmarks) if prompt.id not in known]
+    """The prompts that no sample is known of, and those that could not be used."""
+    done = {name for name, sample in known.items() if sample.problem is None}
+    return [prompt for prompt in all_prompts(benchmarks) if prompt.id not in done]
 
 
 def answer(

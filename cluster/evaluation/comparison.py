@@ -9,12 +9,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from cluster.errors import UserError
-from cluster.evaluation.figures import constant_answer, resampled, scored_samples
+from cluster.evaluation.figures import resampled, scored_samples
 from cluster.evaluation.records import EvaluationResults, read_results, read_samples
 from cluster.evaluation.settings import obstacles, unknown_settings
 from cluster.records.bootstrap import Interval, Rounded, interval
 from cluster.records.eval_records import EvalSample
-from rewards import SPECS, Mode
+from rewards import SPECS
 
 
 class NotComparable(UserError):
@@ -36,7 +36,8 @@ class Difference(BaseModel):
     Attributes:
         samples: How many prompts both answered or failed to.
         gain: Second minus first.
-        constant: Of the best constant answer.
+        constant: Of the best constant answer, as the first evaluation has it over its own prompts.
+        trivial: Of answers that are fitted to nothing, by name; likewise.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,6 +51,7 @@ class Difference(BaseModel):
     gain: Interval
     constant: Rounded
     constant_answer: str
+    trivial: dict[str, Rounded] = {}
 
 
 class Comparison(BaseModel):
@@ -127,11 +129,13 @@ def _rows(
     dataset: str, task: str, ids: Sequence[str], first: Evaluation, second: Evaluation
 ) -> Iterator[Difference]:
     pairs = [[one.samples[name] for name in ids] for one in (first, second)]
-    mode: Mode = first.results.settings["reward.mode"]
-    constant = constant_answer(task, pairs[0], mode)
-    metrics = SPECS[task].metrics
-    values = resampled(metrics, [*map(scored_samples, pairs), constant.scored])
-    for metric, before, after, base in zip(metrics, *values, strict=True):
+    # Its captions' judge scored the constant answer as well, and is not asked anew.
+    blind = next(table for table in first.results.tasks if (table.dataset, table.task) == (dataset, task))
+    figures = {figure.name: figure for figure in blind.figures}
+    metrics = [metric for metric in SPECS[task].metrics if metric.name in figures]
+    videos = [sample.prompt.video for sample in pairs[0]]
+    values = resampled(metrics, [*map(scored_samples, pairs)], videos)
+    for metric, before, after in zip(metrics, *values, strict=True):
         yield Difference(
             dataset=dataset,
             task=task,
@@ -140,8 +144,9 @@ def _rows(
             first=interval(before[0], before[1:]),
             second=interval(after[0], after[1:]),
             gain=interval((after - before)[0], (after - before)[1:]),
-            constant=float(base[0]),
-            constant_answer=constant.answer,
+            constant=figures[metric.name].constant,
+            constant_answer=blind.constant_answer,
+            trivial=figures[metric.name].trivial,
         )
 
 

@@ -47,8 +47,9 @@ def evaluate(
 
 
 def answers(config: RunConfig, system: System, prompts: Sequence[VideoPrompt]) -> Iterator[list[EvalSample]]:
-    """Greedy answers to prompts, a chunk after the other, in order."""
+    """Greedy answers to prompts, a chunk after the other, in order; the next one's clips are decoded meanwhile."""
     for start in range(0, len(prompts), CHUNK):
+        system.clips.prefetch(prompts[start : start + 2 * CHUNK])
         yield perceive(config, system, [Question(prompt) for prompt in prompts[start : start + CHUNK]])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from actors.judge_endpoint import EndpointError
 from cluster.config import RunConfig
 from cluster.errors import ConfigError, RunFailure
+from cluster.evaluation.judging import judge_notes
 from cluster.evaluation.outcome import publish
 from cluster.evaluation.predictions import notes, read_predictions, score_predictions
 from cluster.evaluation.records import SAMPLES_FILE, append_samples
@@ -30,10 +31,10 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
         settings = settings_of_predictions(config, benchmarks, path)
         claim(config.run_dir, settings)
         try:
-            samples = score_predictions(config, predictions, all_prompts(benchmarks))
+            samples, judged = score_predictions(config, predictions, all_prompts(benchmarks))
         except EndpointError as error:
             raise RunFailure(str(error)) from error
-        said = list(notes(predictions))
+        said = [*notes(predictions), *judge_notes("answers", judged.unreadable, judged.fallbacks)]
         for note in said:
             progress.warn(note)
     (config.run_dir / SAMPLES_FILE).unlink(missing_ok=True)

@@ -7,8 +7,12 @@ from typing import Any
 
 from rich.console import Console
 
+from actors.caption_judge import EndpointJudge, JudgeReport
+from actors.judge_endpoint import EndpointError
 from cluster.config import RunConfig
+from cluster.errors import RunFailure
 from cluster.evaluation.figures import TaskFigures, task_figures
+from cluster.evaluation.judging import judge_notes, judge_of
 from cluster.evaluation.records import EvaluationResults, write_results
 from cluster.evaluation.report import write_page
 from cluster.evaluation.tables import PLAIN_WIDTH, markdown, tables
@@ -30,13 +34,23 @@ def publish(
 
     Args:
         samples: One for every prompt, by its id.
+
+    Raises:
+        RunFailure: the judge of captions cannot be used.
     """
+    judge = judge_of(config)
+    try:
+        tasks = [figures for one in benchmarks for figures in _figures(config, one, samples, judge)]
+    except EndpointError as error:
+        raise RunFailure(str(error)) from error
+    report = judge.report() if judge else JudgeReport()
+    judged = judge_notes("constant answers", report.unreadable, report.fallbacks)
     results = EvaluationResults(
         name=config.run.name,
         settings=dict(settings),
-        tasks=[figures for one in benchmarks for figures in _figures(config, one, samples)],
+        tasks=tasks,
         skipped={one.name: list(one.skipped) for one in benchmarks if one.skipped},
-        notes=list(notes),
+        notes=[*notes, *judged],
         command=command_line(),
         versions=installed_versions(),
     )
@@ -56,7 +70,11 @@ def _of(benchmark: Benchmark, samples: Mapping[str, EvalSample]) -> list[EvalSam
     return [samples[prompt.id] for prompt in benchmark.prompts]
 
 
-def _figures(config: RunConfig, benchmark: Benchmark, samples: Mapping[str, EvalSample]) -> list[TaskFigures]:
+def _figures(
+    config: RunConfig, benchmark: Benchmark, samples: Mapping[str, EvalSample], judge: EndpointJudge | None
+) -> list[TaskFigures]:
+    by_task = list(benchmark.by_task())
+    unusable = len(benchmark.skipped) if benchmark.is_whole and len(by_task) == 1 else 0
     return [
         task_figures(
             benchmark.name,
@@ -64,6 +82,8 @@ def _figures(config: RunConfig, benchmark: Benchmark, samples: Mapping[str, Eval
             [samples[prompt.id] for prompt in prompts],
             config.reward.mode,
             config.reward.options.get(task, {}),
+            judge,
+            unusable,
         )
-        for task, prompts in benchmark.by_task()
+        for task, prompts in by_task
     ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actors.caption_judge import JudgeReport
 from actors.reward_worker import RewardWorker
 from cluster.config import RunConfig
 from cluster.inputs.benchmarks import Benchmark, all_prompts, plain_ids
@@ -70,8 +71,11 @@ def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions
 
 def score_predictions(
     config: RunConfig, predictions: Predictions, prompts: Sequence[VideoPrompt]
-) -> list[EvalSample]:
+) -> tuple[list[EvalSample], JudgeReport]:
     """One sample per prompt, in order, scored as a policy's; a prompt without a prediction has no score and counts 0.
+
+    Returns:
+        The samples, and what the judge of captions did.
 
     Raises:
         EndpointError: the judge of captions cannot be used.
@@ -82,7 +86,7 @@ def score_predictions(
     answered = [prompt for prompt in prompts if prompt.id in predictions.responses]
     items = [(prompt, _response(predictions.responses[prompt.id])) for prompt in answered]
     scores = dict(zip((prompt.id for prompt in answered), worker.score(items, by_rule=True), strict=True))
-    return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts]
+    return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts], worker.judge_report()
 
 
 def notes(predictions: Predictions, most: int = 5) -> Iterator[str]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from cluster.evaluation.figures import TaskFigures
 from cluster.records.eval_records import EvalSample, sample_from_json, sample_to_json
 from cluster.records.failures import why_zero
-from cluster.records.json_lines import drop_torn_line, json_line
+from cluster.records.json_lines import drop_torn_line, json_line, replace_file
 from cluster.records.metrics import Text, encodable
 
 SAMPLES_FILE = "samples.jsonl"
@@ -62,7 +62,7 @@ def append_samples(
 
 
 def read_samples(folder: Path) -> dict[str, EvalSample]:
-    """The samples of an evaluation by prompt id; a torn last line is left out.
+    """The samples of an evaluation by prompt id, the last of each; a torn last line is left out.
 
     Raises:
         OSError, ValueError: there are none, or a line is not one.
@@ -70,6 +70,13 @@ def read_samples(folder: Path) -> dict[str, EvalSample]:
     lines = (folder / SAMPLES_FILE).read_bytes().split(b"\n")[:-1]
     samples = (sample_from_json(json.loads(line)) for line in lines)
     return {sample.prompt.id: sample for sample in samples}
+
+
+def compact_samples(folder: Path) -> None:
+    """Leave the last line of each prompt alone, in one rename: one that was asked again has several."""
+    path = folder / SAMPLES_FILE
+    last = {json.loads(line)["id"]: line for line in path.read_bytes().split(b"\n")[:-1]}
+    replace_file(path, b"".join(line + b"\n" for line in last.values()))
 
 
 def write_results(folder: Path, results: EvaluationResults) -> None:

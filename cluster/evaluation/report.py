@@ -23,7 +23,6 @@ from cluster.inputs.prompts import prompt_style_of
 from cluster.records.eval_records import EvalSample
 from cluster.report.clips import ShownClip, choose_clips, clip_cards
 from cluster.report.page import REPORT_FILE, page_html, write_html
-from data.prompts import render_prompt
 
 RULE = (
     "The best, the median and the worst clip of each task of a dataset, by total reward, then by prompt id."
@@ -51,16 +50,8 @@ def write_page(
 
 
 def _shown(config: RunConfig, samples: Sequence[EvalSample], is_asked: bool) -> list[ShownClip]:
-    style = prompt_style_of(config)
-    return [
-        replace(
-            clip,
-            before_name=None,
-            after_name="answer",
-            asked=render_prompt(clip.prompt, style) if is_asked else None,
-        )
-        for clip in choose_clips([], samples)
-    ]
+    style = prompt_style_of(config) if is_asked else None
+    return [replace(clip, before_name=None, after_name="answer") for clip in choose_clips([], samples, style)]
 
 
 def _header(results: EvaluationResults) -> str:

@@ -113,8 +113,8 @@ def _datasets(benchmarks: Sequence[Benchmark]) -> dict[str, str]:
 
 
 def _annotation(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """All of an annotation but where its video lies, which is another place on another machine."""
-    return {key: value for key, value in fields.items() if key != "video"}
+    """All of an annotation but where its video lies, on another machine another place, and what part it counts in."""
+    return {key: value for key, value in fields.items() if key not in ("video", "part")}
 
 
 def _digest(items: Iterable[Any]) -> str:

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
+from cluster.evaluation.figures import Figure, TaskFigures
 from cluster.evaluation.records import EvaluationResults
 from cluster.evaluation.settings import unknown_settings
 from cluster.records.bootstrap import Interval
 from cluster.records.result_tables import markdown_rows
 from rewards import SPECS
 
-COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Constant answer", "Above constant")
+COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Trivial answer", "Constant answer", "Above constant")
 FAILURE_COLUMNS = ("Dataset", "Counted 0 because", "Samples", "First")
 NOTE = (
-    "Percent; in brackets the bootstrap 95% interval over samples. Every sample counts, one without a readable answer "
-    "as 0. The constant answer needs no video: a score that is not above it shows no perception."
+    "Percent; in brackets the bootstrap 95% interval over videos, each drawn with all its samples. Every sample "
+    "counts, one without a readable answer as 0. Neither the trivial answer, which is fitted to nothing, nor the "
+    "constant one needs the video: a score that is not above them shows no perception."
 )
 MOST_REASONS = 12
 # Wide enough for the tables when the output is not a terminal.
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 170
 # Columns of texts; those of figures stand to the right.
 TEXTS = {"Dataset", "Metric", "Counted 0 because", "First"}
 
 
 def result_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
-    """One row of `COLUMNS` per metric."""
+    """One row of `COLUMNS` per metric, then one per part of the dataset."""
     for task in results.tasks:
+        name = dataset_name(task.dataset, task.task)
         for figure in task.figures:
-            yield (
-                dataset_name(task.dataset, task.task),
-                figure.name,
-                f"{task.samples:,}",
-                cell(figure.value),
-                f"{figure.constant:.2f}",
-                cell(figure.above, "+"),
-            )
+            yield name, figure.name, f"{task.samples:,}", *_figure_cells(figure)
+        for part in task.parts:
+            yield name, f"{part.figure.name}, {part.part}", f"{part.samples:,}", *_figure_cells(part.figure)
+
+
+def _figure_cells(figure: Figure) -> tuple[str, ...]:
+    return (
+        cell(figure.value),
+        trivial_cell(figure.trivial),
+        f"{figure.constant:.2f}",
+        cell(figure.above, "+"),
+    )
 
 
 def failure_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
@@ -57,19 +64,29 @@ def failure_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
 
 
 def remarks(results: EvaluationResults) -> list[str]:
-    """What must be known to read the figures: constant answers, what is in no denominator, what is not known."""
+    """What must be known to read the figures: answers without a look, what is in no denominator, what is not known."""
     lines = [
-        f"{dataset_name(task.dataset, task.task)}: the constant answer is {task.constant_answer}."
+        blind_answers(task.dataset, task.task, task.constant_answer, task.figures[0].trivial)
         for task in results.tasks
     ]
     lines += [
         f"{name}: {len(places):,} unusable annotations are in no denominator; the first: {places[0]}"
         for name, places in results.skipped.items()
     ]
+    lines += [_over_all(task) for task in results.tasks if task.unusable]
     lines += [f"{note}." for note in results.notes]
     if unknown := unknown_settings(results.settings):
         lines.append(f"Not known of these answers: {', '.join(unknown)}.")
     return lines
+
+
+def _over_all(task: TaskFigures) -> str:
+    """The main metric, a mean over samples, with unusable annotations in its denominator."""
+    entries, main = task.samples + task.unusable, task.figures[0]
+    return (
+        f"{dataset_name(task.dataset, task.task)}: {main.name} is {main.value.mean * task.samples / entries:.2f} over "
+        f"all {entries:,} entries, the unusable ones counted as 0."
+    )
 
 
 def tables(results: EvaluationResults) -> Iterator[Table]:
@@ -126,3 +143,14 @@ def dataset_name(dataset: str, task: str) -> str:
 def cell(interval: Interval, sign: str = "") -> str:
     """`26.99 [26.41, 27.58]`."""
     return f"{interval.mean:{sign}.2f} [{interval.low:{sign}.2f}, {interval.high:{sign}.2f}]"
+
+
+def trivial_cell(trivial: Mapping[str, float]) -> str:
+    """`26.99`; `–` for a task that has no trivial answer."""
+    return " / ".join(f"{value:.2f}" for value in trivial.values()) or "–"
+
+
+def blind_answers(dataset: str, task: str, constant: str, trivial: Iterable[str]) -> str:
+    """What these answers are, in words: `charades, ...: the constant answer is ...; the trivial one: whole video`."""
+    named = "".join(f"; the trivial one: {name}" for name in trivial)
+    return f"{dataset_name(dataset, task)}: the constant answer is {constant}{named}."

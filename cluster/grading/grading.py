@@ -1,6 +1,7 @@
 """Grading: every training prompt is answered a few times by one policy, and how well is written down.
 
-What is graded stays graded: a later call with the same settings goes on with the prompts that have no line yet.
+What is graded stays graded: a later call with the same settings goes on with the prompts that have no line yet, and
+tries those again that could not be used.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cluster.inputs.grades import (
     grade_of,
     read_grades,
     settings_of,
+    write_grades,
 )
 from cluster.inputs.prompts import prepare_training
 from cluster.progress.display import Progress, make_progress
@@ -60,6 +62,7 @@ def grade_prompts(config: RunConfig) -> None:
         if left := ungraded(prompts, known):
             with sampling_system(config, progress, files) as system:
                 known += grade(config, system, left, len(prompts), progress)
+                known = write_grades(config.run_dir / GRADES_FILE, known)
     wanted = {prompt.id for prompt in prompts}
     console = Console()
     if not console.is_terminal:
@@ -89,8 +92,8 @@ def claim(config: RunConfig) -> list[Grade]:
 
 
 def ungraded(prompts: Sequence[VideoPrompt], known: Sequence[Grade]) -> list[VideoPrompt]:
-    """The prompts that no grade is known of."""
-    graded = {one.id for one in known}
+    """The prompts that no grade is known of, and those that could not be used."""
+    graded = {one.id for one in known if one.n}
     return [prompt for prompt in prompts if prompt.id not in graded]
 
 

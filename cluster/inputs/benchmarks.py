@@ -28,11 +28,13 @@ class Benchmark:
         name: What the ids of its prompts begin with.
         prompts: What is asked, and what every figure is over.
         skipped: `place: reason` of annotations that nothing can be scored against, in no denominator.
+        is_whole: Whether neither a cap nor a filter left anything out.
     """
 
     name: str
     prompts: tuple[VideoPrompt, ...]
     skipped: tuple[str, ...] = ()
+    is_whole: bool = True
 
     def by_task(self) -> Iterator[tuple[Task, list[VideoPrompt]]]:
         """The prompts of each task that has some."""
@@ -114,4 +116,6 @@ def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:
         progress.warn(warning)
     if not prompts:
         raise ConfigError(f"dataset {entry.name}: nothing in it can be used")
-    return Benchmark(entry.name, tuple(capped(entry, prompts, config.run.seed)), tuple(reading.problems))
+    kept = capped(entry, prompts, config.run.seed)
+    is_whole = len(kept) == len(prompts) and entry.duration is None
+    return Benchmark(entry.name, tuple(kept), tuple(reading.problems), is_whole)

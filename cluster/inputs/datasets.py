@@ -82,14 +82,16 @@ def training_pools(config: RunConfig, tasks: Collection[Task], progress: Progres
     return [_pool(config, entry, tasks, progress) for entry in config.data.datasets]
 
 
-def held_out_prompts(config: RunConfig, tasks: Collection[Task], progress: Progress) -> list[VideoPrompt]:
-    """The prompts of the held-out datasets, one dataset after the other.
+def held_out_prompts(
+    config: RunConfig, tasks: Collection[Task], progress: Progress
+) -> list[list[VideoPrompt]]:
+    """The prompts of each held-out dataset.
 
     Raises:
         RunFailure: as in `training_pools`.
     """
     found = [(entry, read_or_fail(entry, tasks, progress)) for entry in config.data.eval_datasets]
-    return [prompt for entry, prompts in found for prompt in capped(entry, prompts, config.run.seed)]
+    return [capped(entry, prompts, config.run.seed) for entry, prompts in found]
 
 
 def difficulty_band(

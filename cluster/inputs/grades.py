@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cluster.config import RunConfig
 from cluster.inputs.difficulty import difficulty
-from cluster.records.json_lines import drop_torn_line, json_line
+from cluster.records.json_lines import drop_torn_line, json_line, replace_file
 from cluster.records.kept_settings import chosen_settings, differences, read_settings
 from cluster.records.metrics import Number, Text
 from data.schema import VideoPrompt
@@ -61,6 +61,14 @@ def append_grades(path: Path, grades: Sequence[Grade]) -> None:
     drop_torn_line(path)
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json_line(grade.model_dump(mode="json")) for grade in grades))
+
+
+def write_grades(path: Path, grades: Sequence[Grade]) -> list[Grade]:
+    """Write a file anew with the last grade of each prompt, in one rename; returns those."""
+    last = list({grade.id: grade for grade in grades}.values())
+    lines = "".join(json_line(grade.model_dump(mode="json")) for grade in last)
+    replace_file(path, lines.encode("ascii"))
+    return last
 
 
 def read_grades(path: str | Path) -> list[Grade]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from cluster.config import SYNTHETIC, RunConfig
@@ -103,9 +104,9 @@ def prepare_held_out(config: RunConfig, progress: Progress, files: ClipFiles) ->
     """The held-out prompts alone. Arguments and errors as in `prepare_prompts`."""
     tasks, per_task = _wanted(config.data.tasks), config.data.eval_prompts_per_task
     if config.data.eval_datasets:
-        return _first_of_each(held_out_prompts(config, tasks, progress), per_task)
+        return _some_of_each(held_out_prompts(config, tasks, progress), per_task)
     if config.data.eval_source != SYNTHETIC:
-        return _first_of_each(_read(config.data.eval_source, tasks, progress), per_task)
+        return _some_of_each([_read(config.data.eval_source, tasks, progress)], per_task)
     counts = dict.fromkeys(tasks, per_task)
     prompts, scenes = _synthesize(config, contract_of(config), counts, HELD_OUT_SEED_START, "held_out")
     _render(files, scenes, prompts, progress)
@@ -165,8 +166,16 @@ def _some(
     return prompts
 
 
-def _first_of_each(prompts: Sequence[VideoPrompt], per_task: int) -> list[VideoPrompt]:
+def _some_of_each(datasets: Sequence[Sequence[VideoPrompt]], per_task: int) -> list[VideoPrompt]:
+    """At most so many prompts of each task, chosen by chance and evenly from the datasets, in their order.
+
+    The choice does not depend on the run's seed, so that runs of several seeds are evaluated on the same prompts.
+    """
     kept: list[VideoPrompt] = []
     for task in Task:
-        kept += [prompt for prompt in prompts if prompt.task is task][:per_task]
+        own = [[prompt for prompt in dataset if prompt.task is task] for dataset in datasets]
+        shuffled = [random.Random("held out").sample(dataset, len(dataset)) for dataset in own]
+        turns = [one for turn in zip_longest(*shuffled) for one in turn if one is not None]
+        chosen = {prompt.id for prompt in turns[:per_task]}
+        kept += [prompt for dataset in own for prompt in dataset if prompt.id in chosen]
     return kept

@@ -1,4 +1,8 @@
-"""Percentile bootstrap over held-out clips: how sure a figure is, given which clips happened to be held out."""
+"""Percentile bootstrap over held-out videos: how sure a figure is, given which videos happened to be held out.
+
+Answers about one video depend on one another, so a video is drawn with all its samples: the cluster bootstrap (Field
+and Welsh 2007, Bootstrapping clustered data). Where every sample has a video of its own, that is the plain one.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +56,18 @@ class Fractions(NamedTuple):
 
 
 def bootstrap_mean(
-    values: Sequence[float], seed: int = 0, level: float = 0.95, resamples: int = RESAMPLES
+    values: Sequence[float],
+    seed: int = 0,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    videos: Sequence[str] | None = None,
 ) -> Interval:
     """The mean of `values` with its percentile bootstrap interval (Efron and Tibshirani 1993, chapter 13).
 
     Args:
         values: One figure per clip, in any unit; the interval has the same unit.
         seed: The same seed and values give the same interval.
+        videos: As for `bootstrap_figures`.
 
     Raises:
         ValueError: there are no values.
@@ -67,14 +76,23 @@ def bootstrap_mean(
         raise ValueError("no values to take the mean of")
     data = np.asarray(values, dtype=np.float64)
     fractions = Fractions(data, np.ones(len(data)), np.zeros(len(data), dtype=np.int64))
-    ((value, *drawn),) = bootstrap_figures([fractions], seed, resamples)
+    ((value, *drawn),) = bootstrap_figures([fractions], seed, resamples, videos)
     return interval(value, drawn, level)
 
 
-def bootstrap_figures(figures: Sequence[Fractions], seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+def bootstrap_figures(
+    figures: Sequence[Fractions],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    videos: Sequence[str] | None = None,
+) -> np.ndarray:
     """Figures over the same samples, as they are and on resampled samples, the same ones for all figures.
 
     Differences of rows are therefore paired ones.
+
+    Args:
+        videos: What each sample is about; None where each has a video of its own. Of a single video its samples are
+            drawn, which tells nothing of others.
 
     Returns:
         float64 `[figures, 1 + resamples]`, the figure of the samples themselves first.
@@ -87,9 +105,10 @@ def bootstrap_figures(figures: Sequence[Fractions], seed: int = 0, resamples: in
         raise ValueError("no samples to resample")
     tables = [table for figure in figures for table in (_by_group(figure, True), _by_group(figure, False))]
     ends = np.cumsum([table.shape[1] for table in tables])
-    columns = np.hstack(tables)
-    drawn = _drawn_counts(samples, seed, resamples)
-    sums = [np.split(counts @ columns, ends[:-1], axis=1) for counts in chain([np.ones((1, samples))], drawn)]
+    columns = _by_video(np.hstack(tables), videos)
+    drawn = _drawn_counts(len(columns), seed, resamples)
+    once = np.ones((1, len(columns)))
+    sums = [np.split(counts @ columns, ends[:-1], axis=1) for counts in chain([once], drawn)]
     parts = [list(map(_mean_over_groups, part[::2], part[1::2])) for part in sums]
     return np.concatenate(parts, axis=1)
 
@@ -100,8 +119,19 @@ def interval(value: float, drawn: Sequence[float] | np.ndarray, level: float = 0
     return Interval(mean=float(value), low=float(low), high=float(high))
 
 
+def _by_video(columns: np.ndarray, videos: Sequence[str] | None) -> np.ndarray:
+    """From a row per sample to a row per video, in the order in which they come first, the sum of its samples' rows."""
+    places: dict[str, int] = {}
+    rows = [places.setdefault(video, len(places)) for video in videos or ()]
+    if len(places) < 2:
+        return columns
+    summed = np.zeros((len(places), columns.shape[1]))
+    np.add.at(summed, rows, columns)
+    return summed
+
+
 def _drawn_counts(samples: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """How often each sample was drawn, float64 `[at most CHUNK, N]`."""
+    """How often each of N was drawn, float64 `[at most CHUNK, N]`."""
     rng = np.random.default_rng(seed)
     for done in range(0, resamples, CHUNK):
         rows = min(CHUNK, resamples - done)

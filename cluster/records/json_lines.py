@@ -61,7 +61,7 @@ def read_records(path: Path, kind: type[R]) -> Iterator[R]:
 def drop_torn_line(path: Path) -> None:
     """Cut off what follows the last newline: the half record of a run that was killed while writing."""
     if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
-        _replace(path, content[: content.rfind(b"\n") + 1])
+        replace_file(path, content[: content.rfind(b"\n") + 1])
 
 
 def keep_through(path: Path, kind: type[R], last_step: int) -> int:
@@ -73,7 +73,7 @@ def keep_through(path: Path, kind: type[R], last_step: int) -> int:
     records = list(read_records(path, kind))
     kept = [record for record in records if record.step <= last_step]
     if path.exists():
-        _replace(path, _joined(kept))
+        replace_file(path, _joined(kept))
     return len(records) - len(kept)
 
 
@@ -81,7 +81,7 @@ def _joined(records: Iterable[Record]) -> bytes:
     return "".join(json_line(record.model_dump(mode="json")) for record in records).encode()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Swap the file's content in one rename, so that a crash here leaves the old file."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(content)

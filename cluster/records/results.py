@@ -84,15 +84,16 @@ def _task_result(task: str, before: list[EvalSample], after: list[EvalSample], m
 def _metric_result(
     metric: str, before: list[EvalSample], after: list[EvalSample], constant: Baseline
 ) -> MetricResult:
+    videos = [sample.prompt.video for sample in after]
     first = [PERCENT * sample.value(metric) for sample in before]
     last = [PERCENT * sample.value(metric) for sample in after]
     return MetricResult(
         metric=metric,
-        cold_start=bootstrap_mean(first),
+        cold_start=bootstrap_mean(first, videos=videos),
         constant=PERCENT * fmean(constant.components[metric]),
         constant_answer=constant.description,
-        grpo=bootstrap_mean(last),
-        gain=bootstrap_mean([b - a for a, b in zip(first, last, strict=True)]),
+        grpo=bootstrap_mean(last, videos=videos),
+        gain=bootstrap_mean([b - a for a, b in zip(first, last, strict=True)], videos=videos),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.errors import UserError
 from cluster.report.run_page import write_report
 
 
@@ -14,7 +15,7 @@ def main(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
     """Write a run's report.html anew and print its path."""
     try:
         typer.echo(write_report(run))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UserError) as error:
         typer.echo(f"no report: {error}", err=True)
         raise typer.Exit(1) from error
 

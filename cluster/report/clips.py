@@ -13,7 +13,7 @@ from cluster.records.eval_records import EvalSample
 from cluster.records.result_records import METRICS
 from cluster.report.frames import VIEW, BoxTrack, Spans, frame_strip, missing_strip, timeline
 from data.decoder import IsolatedDecoder
-from data.prompts import render_prompt
+from data.prompts import PromptStyle, render_prompt
 from data.schema import LETTERS, VideoPrompt
 from data.video import ClipError
 from rewards import SPECS
@@ -45,8 +45,14 @@ class ShownClip:
         return self.after.prompt
 
 
-def choose_clips(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample]) -> list[ShownClip]:
-    """The best, median and worst clip of each task among those that could be evaluated."""
+def choose_clips(
+    cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample], style: PromptStyle | None
+) -> list[ShownClip]:
+    """The best, median and worst clip of each task among those that could be evaluated.
+
+    Args:
+        style: How they were asked; None where that is not known.
+    """
     before = {sample.prompt.id: sample for sample in cold_start}
     shown = []
     for task in METRICS:
@@ -55,7 +61,9 @@ def choose_clips(cold_start: Sequence[EvalSample], grpo: Sequence[EvalSample]) -
         )
         middles = dict.fromkeys((0, len(ranked) // 2, len(ranked) - 1)) if ranked else {}
         shown += [
-            ShownClip(place, before.get(s.prompt.id), s, asked=render_prompt(s.prompt))
+            ShownClip(
+                place, before.get(s.prompt.id), s, asked=render_prompt(s.prompt, style) if style else None
+            )
             for place, s in zip(PLACES, (ranked[n] for n in middles), strict=False)
         ]
     return shown

@@ -13,7 +13,9 @@ from typing import cast
 
 import yaml
 
+from cluster.config.loading import load_config
 from cluster.config.stored import CONFIG_FILE
+from cluster.inputs.prompts import prompt_style_of
 from cluster.progress.state import spoken
 from cluster.records.eval_records import EvalSample, eval_path, read_eval_samples
 from cluster.records.json_lines import read_records
@@ -26,6 +28,7 @@ from cluster.report.clips import RULE, choose_clips, clip_cards
 from cluster.report.curves import health_charts, loss_charts, task_charts
 from cluster.report.page import REPORT_FILE, page_html, write_html
 from cluster.report.results import result_section
+from data.prompts import PromptStyle
 from rewards import Mode
 
 
@@ -38,6 +41,7 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         FileNotFoundError: the folder does not exist.
         ValueError: a file of the run is damaged; the message names it.
+        ConfigError: its configuration cannot be read.
     """
     if not run_dir.is_dir():
         raise FileNotFoundError(f"{run_dir}: no such run folder")
@@ -58,7 +62,7 @@ def report_html(run_dir: Path) -> str:
         result_section(results) if results else "",
         _charts("Learning curves", CURVES_NOTE, task_charts(steps, known, ended=results is not None)),
         _charts("Health of the run", "", health_charts(steps) + loss_charts(cold_steps)),
-        _clips(before, after or before),
+        _clips(before, after or before, _style(run_dir)),
         _footer(facts, run_dir),
     ]
     return page_html(facts.name if facts else run_dir.name, "".join(sections))
@@ -98,8 +102,14 @@ def _charts(heading: str, note: str, charts: Sequence[Chart]) -> str:
     return f'<section><h2>{heading}</h2><p class="note">{note}</p><div class="charts">{drawn}</div></section>'
 
 
-def _clips(before: Sequence[EvalSample], after: Sequence[EvalSample]) -> str:
-    chosen = choose_clips(before, after)
+def _style(run_dir: Path) -> PromptStyle | None:
+    """How the run asked; None where it keeps no configuration."""
+    path = run_dir / CONFIG_FILE
+    return prompt_style_of(load_config(path)) if path.exists() else None
+
+
+def _clips(before: Sequence[EvalSample], after: Sequence[EvalSample], style: PromptStyle | None) -> str:
+    chosen = choose_clips(before, after, style)
     if not chosen:
         return ""
     cards = f"{clip_cards(chosen)}{_failed(after)}"

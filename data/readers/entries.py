@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -65,6 +65,12 @@ def take_number(entry: Any, key: str) -> float:
     if not is_number(value):
         raise AnnotationError(f"{key} must be a finite number, found {value!r:.60}")
     return value
+
+
+def part_of(entry: Mapping[str, Any], key: str) -> Fields:
+    """The part of its benchmark that an entry says it belongs to; nothing where it does not."""
+    value = entry.get(key)
+    return {"part": value} if isinstance(value, str) else {}
 
 
 def read_number(text: str, what: str) -> float:

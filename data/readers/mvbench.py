@@ -85,6 +85,7 @@ def _fields(task: str, videos: Videos, item: Any, number: int) -> Fields:
         "question": take(item, "question", str),
         "options": candidates,
         "target": {"answer": letter_of(take(item, "answer", str), candidates)},
+        "part": task,
         **({"span": span} if span else {}),
         **({"frame_rate": item.get("fps", FRAME_RATE)} if task in FRAME_FOLDERS else {}),
     }

@@ -1,6 +1,6 @@
 """NExT-GQA as published: questions in a CSV file, evidence intervals and paths of the videos in JSON files.
 
-`val.csv`: columns video_id, question, answer (text), qid, a0 to a4, among others. `gsub_val.json`:
+`val.csv`: columns video_id, question, answer (text), qid, type, a0 to a4, among others. `gsub_val.json`:
 `{video_id: {duration, location: {qid: [[start, end], ...]}}}`. `map_vid_vidorID.json`: `{video_id: "1101/5462..."}`.
 Source: github.com/doc-doc/NExT-GQA (`datasets/nextgqa/README.md`).
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, take
+from data.readers.entries import Entry, Fields, part_of, take
 from data.readers.files import DamagedFile, read_object, read_table
 from data.readers.options import letter_of
 from data.readers.spec import DatasetSpec
@@ -66,4 +66,5 @@ def _fields(
             "answer": letter_of(row["answer"], options),
             **(evidence if task == "grounded_qa" else {}),
         },
+        **part_of(row, "type"),
     }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, take
+from data.readers.entries import Entry, Fields, part_of, take
 from data.readers.files import list_entries
 from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
@@ -31,4 +31,5 @@ def _fields(videos: Videos, item: Any, number: int) -> Fields:
         "duration": take(item, "duration", object),
         "options": without_labels(take(item, "options", list)),
         "target": {"answer": letter_in(take(item, "answer", str)), "intervals": take(item, "glue", list)},
+        **part_of(item, "type"),
     }

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, same_length, take, take_number
+from data.readers.entries import Entry, Fields, part_of, same_length, take, take_number
 from data.readers.files import object_entries
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
@@ -70,6 +70,7 @@ def _question(item: Any) -> tuple[Fields, int]:
         "question": take(item, "question", str),
         "options": take(item, "options", list),
         "target": {"answer": LETTERS[answer]},
+        **part_of(item, "area"),
     }
     return fields, take(item, "id", int)
 

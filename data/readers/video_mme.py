@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, broken, take
+from data.readers.entries import Entry, Fields, broken, part_of, take
 from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
@@ -51,4 +51,5 @@ def _fields(row: Mapping[str, Any], videos: Videos) -> Fields:
         "question": take(row, "question", str),
         "options": without_labels(take(row, "options", list)),
         "target": {"answer": letter_in(take(row, "answer", str))},
+        **part_of(row, "duration"),
     }

@@ -8,10 +8,21 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from rewards import next_gqa, paper
-from rewards.constants import best_share_of_clip, most_frequent
+from rewards.constants import best_share_of_clip, clip_lengths, every_letter, most_frequent
 from rewards.intervals import Interval, clip, format_intervals, read_intervals, union_iop, union_iou
 from rewards.measures import mean_of, share_reaching
-from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
+from rewards.spec import (
+    Case,
+    Choices,
+    Constant,
+    Items,
+    PaperScore,
+    Part,
+    Question,
+    TaskOptions,
+    TaskSpec,
+    Trivial,
+)
 from rewards.targets import (
     BadTarget,
     count_options,
@@ -101,6 +112,16 @@ def _baseline(items: Items[GroundedChoice]) -> Constant:
     return Constant(f"always {letter}, {where}", answers)
 
 
+def _trivial(items: Items[GroundedChoice]) -> Trivial:
+    letters = every_letter([truth.num_options for truth, _ in items])
+    lengths = clip_lengths([(truth.spans, duration) for truth, duration in items])
+    answers = [
+        [{"answer": letter, "glue": f"[(0, {length!r})]"} for letter in its]
+        for its, length in zip(letters, lengths, strict=False)
+    ]
+    return {"chance, whole video": answers} if answers else {}
+
+
 def _paper(text: str, truth: GroundedChoice, template: Template) -> PaperScore:
     choice = paper_choice(text, truth.letter, template)
     evidence = paper.evidence_intervals(paper.first_block(text, "glue"))
@@ -135,5 +156,6 @@ SPEC = TaskSpec[GroundedChoice, GroundedOptions](
         *next_gqa.METRICS,
     ),
     options=GroundedOptions,
+    trivial=_trivial,
     paper=_paper,
 )

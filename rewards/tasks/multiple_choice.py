@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rewards import paper
-from rewards.constants import most_frequent
+from rewards.constants import every_letter, most_frequent
 from rewards.letters import read_letter
 from rewards.measures import mean_of
-from rewards.spec import Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
+from rewards.spec import Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec, Trivial
 from rewards.targets import count_options, letter_problem, option_texts, read_letter_target
 from rewards.templates import Template, format_options, layout
 
@@ -56,6 +56,11 @@ def _baseline(items: Items[Choice]) -> Constant:
     return Constant(f"always {letter}", [{"answer": letter}] * len(items))
 
 
+def _trivial(items: Items[Choice]) -> Trivial:
+    letters = every_letter([truth.num_options for truth, _ in items])
+    return {"chance": [[{"answer": letter} for letter in its] for its in letters]} if letters else {}
+
+
 SPEC = TaskSpec[Choice, TaskOptions](
     name="multiple_choice",
     title="Multiple choice",
@@ -69,5 +74,6 @@ SPEC = TaskSpec[Choice, TaskOptions](
     baseline=_baseline,
     metrics=(mean_of("accuracy", "accuracy", "share of right letters"),),
     options=TaskOptions,
+    trivial=_trivial,
     paper=lambda text, truth, template: paper_choice(text, truth.letter, template),
 )

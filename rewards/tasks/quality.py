@@ -9,7 +9,18 @@ from rewards import paper
 from rewards.constants import most_frequent
 from rewards.measures import mean_of
 from rewards.result import Unreadable
-from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
+from rewards.spec import (
+    Case,
+    Choices,
+    Constant,
+    Items,
+    PaperScore,
+    Part,
+    Question,
+    TaskOptions,
+    TaskSpec,
+    Trivial,
+)
 from rewards.targets import BadTarget, read_text_target, text_problem
 from rewards.templates import Template, layout
 from rewards.texts import read_text
@@ -64,6 +75,11 @@ def _baseline(items: Items[Label]) -> Constant:
     return Constant(f"always {label}", [{"answer": label}] * len(items))
 
 
+def _trivial(items: Items[Label]) -> Trivial:
+    labels = [truth.allowed for truth, _ in items]
+    return {"chance": [[{"answer": label} for label in its] for its in labels]} if all(labels) else {}
+
+
 def _paper(text: str, truth: Label, template: Template) -> PaperScore:
     """By the released function, which wants a `<think>` block even where the prompt asks for none."""
     label = _plain(paper.first_block(text, "answer") or "")
@@ -86,5 +102,6 @@ SPEC = TaskSpec[Label, TaskOptions](
     baseline=_baseline,
     metrics=(mean_of("accuracy", "accuracy", "share of right labels"),),
     options=TaskOptions,
+    trivial=_trivial,
     paper=_paper,
 )

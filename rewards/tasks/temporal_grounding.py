@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field, model_validator
 
 from rewards import paper
-from rewards.constants import best_share_of_clip
+from rewards.constants import best_share_of_clip, clip_lengths
 from rewards.intervals import (
     Interval,
     clip,
@@ -21,7 +21,18 @@ from rewards.intervals import (
 )
 from rewards.measures import mean_of, share_reaching
 from rewards.result import Unreadable
-from rewards.spec import Case, Choices, Constant, Items, PaperScore, Part, Question, TaskOptions, TaskSpec
+from rewards.spec import (
+    Case,
+    Choices,
+    Constant,
+    Items,
+    PaperScore,
+    Part,
+    Question,
+    TaskOptions,
+    TaskSpec,
+    Trivial,
+)
 from rewards.targets import interval_problem, read_interval_target
 from rewards.templates import Template, layout
 
@@ -138,6 +149,11 @@ def _baseline(items: Items[Interval]) -> Constant:
     return Constant(description, [{"answer": f"{start:.6f} to {end:.6f}"} for start, end in intervals])
 
 
+def _trivial(items: Items[Interval]) -> Trivial:
+    lengths = clip_lengths([([truth], duration) for truth, duration in items])
+    return {"whole video": [[{"answer": f"0 to {length!r}"}] for length in lengths]}
+
+
 def _paper(text: str, truth: Interval, template: Template) -> PaperScore:
     interval = paper.last_interval(text)
     rewards = {
@@ -163,5 +179,6 @@ SPEC = TaskSpec[Interval, GroundingOptions](
         *(share_reaching(f"R@{t}", "iou", t, f"share of IoU >= {t}") for t in (0.3, 0.5, 0.7)),
     ),
     options=GroundingOptions,
+    trivial=_trivial,
     paper=_paper,
 )

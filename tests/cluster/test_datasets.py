@@ -105,6 +105,21 @@ def test_held_out_datasets_are_cut_per_task(tmp_path: Path, both: list[dict[str,
     assert all(prompt.id.startswith("test/h") for prompt in prompts.held_out)
 
 
+def test_what_is_held_out_is_spread_over_the_datasets_and_the_same_for_every_seed(tmp_path: Path) -> None:
+    sizes = {"first": 200, "small": 3, "last": 100}
+    held_out = [
+        entry(name, write(tmp_path / f"{name}.jsonl", make_prompts(size))) for name, size in sizes.items()
+    ]
+    both = [entry("train", write(tmp_path / "t.jsonl", make_prompts(3)))]
+    config = configured(tmp_path, datasets=both, eval_datasets=held_out, eval_prompts_per_task=43)
+    found = names(prepared(config)[0].held_out)
+    assert [sum(one.startswith(f"{name}/") for one in found) for name in sizes] == [20, 3, 20]
+    places = [int(one.partition("/p")[2]) for one in found if one.startswith("first/")]
+    assert places == sorted(places) and max(places) > 100
+    again = config.model_copy(update={"run": config.run.model_copy(update={"seed": 5})})
+    assert names(prepared(again)[0].held_out) == found
+
+
 def grade_all(folder: Path, difficulties: dict[str, float], config: RunConfig) -> str:
     grades = [Grade(id=name, task="x", n=4, difficulty=value) for name, value in difficulties.items()]
     append_grades(folder / "grades.jsonl", grades)

@@ -64,16 +64,24 @@ class ByRule:
         assert by_rule
         return [[self._score(one.prompt, response) for response in one.responses] for one in rollouts]
 
+    def metrics(self) -> dict[str, float]:
+        """Of a judge that once could not."""
+        return {"judge_requests": 3, "judge_unreadable": 0, "judge_fallbacks": 1}
+
     def _score(self, prompt: VideoPrompt, response: Response) -> Score:
         return score_response(prompt.task, response.text, prompt.target, duration=prompt.duration)
 
 
 def evaluate(
-    config: RunConfig, patch: pytest.MonkeyPatch, shift: float = 0.0, dies_after: int | None = None
+    config: RunConfig,
+    patch: pytest.MonkeyPatch,
+    shift: float = 0.0,
+    dies_after: int | None = None,
+    broken: str = BROKEN,
 ) -> list[str]:
     """Evaluate with stand-ins; the ids of the prompts that were asked."""
     system = FakeSystem()
-    system.clips = FakeClips(broken={BROKEN})
+    system.clips = FakeClips(broken={broken})
     system.fleet = fleet = Answering(shift, dies_after)  # type: ignore[assignment]
     system.rewards = ByRule()  # type: ignore[assignment]
 
@@ -113,6 +121,8 @@ def test_every_prompt_is_answered_once_and_all_of_it_is_kept(
     assert by_name["mIoU"] == pytest.approx(100 * sum(values) / COUNT, abs=1e-3)
     assert (table.samples, table.well_formed) == (COUNT, COUNT - 1)
     assert [(one.kind, one.first) for one in table.failures] == [("unanswered", BROKEN)]
+    (note,) = read_results(config.run_dir).notes
+    assert note.startswith("1 answers were judged by the lexical judge")
     line = records(config.run_dir / "samples.jsonl")[0]
     assert (line["id"], line["dataset"], line["tokens"]) == ("when/p0", "when", 2)
     assert line["asked"].startswith("When does this happen in the video: what?")
@@ -141,6 +151,19 @@ def test_what_is_answered_is_not_asked_again(annotations: Path, monkeypatch: pyt
     results = read_results(config.run_dir)
     assert evaluate(config, monkeypatch) == []
     assert read_results(config.run_dir).tasks == results.tasks
+
+
+def test_a_prompt_that_could_not_be_used_is_asked_again(
+    annotations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = benchmark(annotations)
+    evaluate(config, monkeypatch)
+    assert evaluate(config, monkeypatch, broken="none") == [BROKEN]
+    (table,) = read_results(config.run_dir).tasks
+    assert (table.samples, table.failures) == (COUNT, [])
+    lines = records(config.run_dir / "samples.jsonl")
+    assert [line["id"] for line in lines] == [f"when/p{n}" for n in range(COUNT)]
+    assert [line["problem"] for line in lines] == [None] * COUNT
 
 
 @pytest.mark.parametrize(
@@ -202,6 +225,7 @@ def test_the_difference_of_two_is_over_pairs(annotations: Path, monkeypatch: pyt
     assert row.gain.mean == pytest.approx(row.second.mean - row.first.mean, abs=1e-3)
     assert 0 < row.gain.low <= row.gain.mean <= row.gain.high
     assert row.gain.half_width < row.first.half_width
+    assert row.trivial == {"whole video": 25.0}
     same = compare(first, replace(second, samples=first.samples)).rows[0]
     assert (same.gain.mean, same.gain.low, same.gain.high) == (0, 0, 0)
 
@@ -224,6 +248,8 @@ def test_two_that_were_not_asked_alike_share_no_table_in_silence(
     assert shown.exit_code == 0, shown.output
     assert "NOT EVALUATED ALIKE: video.fps: 2.0 -> 1.0" in shown.output
     assert "| when, Temporal grounding | mIoU | 7 |" in shown.output
+    assert "| 25.00 | 100.00 |" in shown.output
+    assert "the trivial one: whole video." in shown.output
     assert json.loads((tmp_path / "c.json").read_text())["warnings"] == ["video.fps: 2.0 -> 1.0"]
     assert "NOT EVALUATED ALIKE" in runner.invoke(command, [*folders, "--anyway"]).output
 

@@ -15,9 +15,11 @@ from typer.testing import CliRunner
 
 from cluster.evaluate import app
 from cluster.evaluation.records import EvaluationResults, read_results
+from cluster.evaluation.tables import remarks
 from cluster.inputs.benchmarks import for_evaluation
 from data.readers import DatasetSpec, read_dataset
 from data.schema import Task, VideoPrompt
+from tests.actors.judge_server import JudgeServer, garbage, serving, status
 from tests.cluster.fakes import make_config
 from tests.e2e.launching import records
 
@@ -83,13 +85,16 @@ def test_every_prompt_counts_and_every_line_is_accounted_for(recipe: Path) -> No
         ("unanswered", "its prediction has no response, or one that is not text", "mine/c"),
     }
     assert len(results.skipped["mine"]) == 1
+    # 4 usable entries with 37.5 and one that nothing can be scored against.
+    assert "mIoU is 30.00 over all 5 entries, the unusable ones counted as 0." in " ".join(remarks(results))
     unknown, unused = results.notes
     assert unknown == "1 predictions have an id that no prompt has: 'zebra'"
     assert "predictions.jsonl:5: id 'a' was used on an earlier line" in unused
     assert "predictions.jsonl:6: expected a JSON object" in unused
-    for part in ("zebra", "no prediction has this id", "37.50", "0% to"):
+    for part in ("zebra", "no prediction has this id", "37.50", "0% to", "the trivial one: whole video"):
         assert part in done.output
         assert part in (recipe.parent / "runs/x-evaluation/results.md").read_text()
+        assert part in (recipe.parent / "runs/x-evaluation/report.html").read_text()
 
 
 def test_a_line_per_sample_says_what_came_of_it(recipe: Path) -> None:
@@ -127,6 +132,8 @@ def test_an_id_of_two_datasets_needs_the_name_of_one(recipe: Path) -> None:
     evaluate(recipe, lines, f"data.eval_datasets=[{first}, {entry}]")
     results = results_of(recipe)
     assert [table.samples for table in results.tasks] == [2, 2]
+    # Of a capped dataset it is not known how many of its unusable entries a larger cap would have met.
+    assert [table.unusable for table in results.tasks] == [0, 0]
     assert not any(table.failures for table in results.tasks)
 
 
@@ -205,6 +212,69 @@ def first_box(prompt: VideoPrompt) -> dict[str, str]:
     return {"answer": str([prompt.first_box] * 8)}
 
 
+def described(name: str, caption: str) -> dict[str, Any]:
+    fields = {"id": name, "task": "captioning", "video": f"{name}.mp4", "question": "what happens?"}
+    return fields | {"target": {"caption": caption, "events": [caption]}}
+
+
+@pytest.fixture
+def captions(recipe: Path) -> Path:
+    lines = [described("a", "a cat jumps"), described("b", "cats are jumping")]
+    write_lines(recipe.with_name("mine.jsonl"), lines)
+    return recipe
+
+
+def asking(server: JudgeServer, **fields: str) -> list[str]:
+    fields = {"kind": "endpoint", "base_url": server.url, "model": "m", **fields}
+    return ["reward.timeout_s=600", *(f"judge.{name}={value}" for name, value in fields.items())]
+
+
+def test_the_judge_of_the_answers_judges_the_constant_one_too(captions: Path) -> None:
+    lines = [{"id": "a", "answer": "a cat jumps"}, {"id": "b", "answer": "a cat jumps"}]
+    with serving() as server:
+        done = evaluate(captions, lines, *asking(server))
+    assert done.exit_code == 0, done.output
+    results = results_of(captions)
+    (figure,) = results.tasks[0].figures
+    # To the lexical judge both sentences are the same, to this one they are not.
+    assert (figure.value.mean, figure.constant, figure.above.mean) == (50.0, 50.0, 0.0)
+    assert (results.tasks[0].constant_answer, results.notes) == ("always 'a cat jumps'", [])
+    evaluate(captions, lines, "run.name=lexical")
+    assert results_of(captions, "lexical").tasks[0].figures[0].constant == 100.0
+
+
+def test_what_the_judge_could_not_judge_is_told(captions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.judge_endpoint.BACK_OFF", lambda state: 0.0)
+    lines = [{"id": "a", "answer": "a dog barks"}, {"id": "b", "answer": "a dog sleeps"}]
+    with serving() as server:
+        server.always = status(400)
+        refused = evaluate(captions, lines, *asking(server))
+        assert (refused.exit_code, "cannot be used: HTTP 400" in refused.output) == (1, True)
+        assert evaluate(captions, lines, *asking(server, fallback="lexical"), "run.name=y").exit_code == 0
+        server.always = garbage
+        evaluate(captions, lines, *asking(server), "run.name=z")
+    fallback, unreadable = (results_of(captions, name).notes for name in "yz")
+    for of, note in zip(("answers", "constant answers"), fallback, strict=True):
+        assert note.startswith(f"2 {of} were judged by the lexical judge")
+    for of, note in zip(("answers", "constant answers"), unreadable, strict=True):
+        assert note.startswith(f"2 questions about {of} got no readable verdict")
+
+
+def test_parts_of_a_dataset_are_told_apart(recipe: Path) -> None:
+    parts = {"a": "short", "b": "long", "c": "short", "d": "long"}
+    lines = [grounding(name) | {"part": part} for name, part in parts.items()]
+    write_lines(recipe.with_name("mine.jsonl"), lines)
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}, {"id": "d", "answer": "6 to 7.5"}])
+    assert done.exit_code == 0, done.output
+    (table,) = results_of(recipe).tasks
+    told = [(one.part, one.samples, one.figure.name, one.figure.value.mean) for one in table.parts]
+    assert told == [("short", 2, "mIoU", 50.0), ("long", 2, "mIoU", 25.0)]
+    for part in ("mIoU, short", "mIoU, long"):
+        assert part in done.output
+        assert part in (recipe.parent / "runs/x-evaluation/results.md").read_text()
+        assert part in (recipe.parent / "runs/x-evaluation/report.html").read_text()
+
+
 PUBLISHED = {
     "charades": ("activitynet_captions", "charades_sta/test.json", whole_clip),
     "nextgqa": ("nextgqa_json", "nextgqa/nextgqa_test.json", whole_clip_as_evidence),
@@ -247,4 +317,13 @@ def test_constant_answers_to_the_published_files_have_the_known_figures(
     constants = {figure.name: f"{figure.constant:.2f}" for figure in results.tasks[0].figures}
     assert constants == {"mIoU": "30.55", "R@0.3": "48.79", "R@0.5": "27.69", "R@0.7": "11.85"}
     assert results.tasks[0].constant_answer == "0% to 45% of the clip"
+    whole = {figure.name: figure.trivial["whole video"] for figure in results.tasks[0].figures}
+    assert {name: f"{value:.2f}" for name, value in whole.items()} == charades
+    blind = {figure.name: figure.trivial["chance, whole video"] for figure in results.tasks[1].figures}
+    assert {name: f"{blind[name]:.2f}" for name in ("accuracy", "mIoU", "R@0.5")} == {
+        "accuracy": "20.00",
+        "mIoU": "22.65",
+        "R@0.5": "10.21",
+    }
+    assert all(figure.trivial == {} for figure in results.tasks[2].figures)
     assert results.tasks[0].figures[0].above.high < 0

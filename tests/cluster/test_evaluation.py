@@ -10,7 +10,7 @@ import pytest
 
 from actors.rollout_fleet import RolloutRequest
 from cluster.evaluation import greedy as evaluation
-from cluster.evaluation.greedy import Question, ask, evaluate, perceive
+from cluster.evaluation.greedy import Question, answers, ask, evaluate, perceive
 from cluster.records.eval_records import EvalSample, read_eval_samples
 from data.records import Response, Rollout
 from data.schema import Task, VideoPrompt
@@ -75,6 +75,17 @@ def test_every_prompt_is_evaluated_once_in_order_and_kept(
     assert seen(read_eval_samples(tmp_path, "cold_start")) == EXPECTED
     assert progress.stages == [("evaluation (cold start)", 5, 0)]
     assert progress.said[-1] == "5 done"
+
+
+def test_the_next_clips_are_decoded_while_a_chunk_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "CHUNK", 2)
+    system = FakeSystem()
+    prefetched = []
+    for _ in answers(make_config(), system, PROMPTS):  # type: ignore[arg-type]
+        asked = system.clips.requested[-len(system.fleet.batches[-1]) :]
+        prefetched.append((asked, system.clips.prefetched))
+    names = [prompt.id for prompt in PROMPTS]
+    assert prefetched == [(names[n : n + 2], names[n : n + 4]) for n in (0, 2, 4)]
 
 
 def test_held_out_answers_are_greedy_and_scored_by_rule(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_harmonic_mean_is_of_resampled_figures() -> None:
         for recall, precision in rng.random((30, 2))
     ]
     metrics = SPECS["captioning"].metrics
-    ((recall, precision, f1),) = resampled(metrics, [scored])
+    ((recall, precision, f1),) = resampled(metrics, [scored], [f"{n}.mp4" for n in range(30)])
     assert f1 == pytest.approx(2 * recall * precision / (recall + precision))
     assert f1[0] == pytest.approx(100 * aggregate(metrics[2], scored))
     own = [metrics[2].value(sample)[0] for sample in scored]
@@ -70,6 +70,50 @@ def test_figures_are_resampled_together() -> None:
     one, other = bootstrap_figures([first, second], resamples=RESAMPLES)
     assert other - one == pytest.approx(np.full(RESAMPLES + 1, 0.25))
     assert interval(one[0], one[1:]).half_width > 0.01
+
+
+def test_a_video_is_drawn_with_all_its_samples() -> None:
+    rng = np.random.default_rng(1)
+    one = Fractions(rng.random(30), np.ones(30), np.arange(30) % 3)
+    videos = [f"v{n}" for n in range(30)]
+    (plain,) = bootstrap_figures([one], seed=4, resamples=RESAMPLES)
+    # With a video each nothing changes, to the last bit; and asking five times about each tells nothing more.
+    (own,) = bootstrap_figures([one], seed=4, resamples=RESAMPLES, videos=videos)
+    assert np.array_equal(own, plain)
+    five = Fractions(*(np.repeat(column, 5) for column in one))
+    (again,) = bootstrap_figures([five], seed=4, resamples=RESAMPLES, videos=np.repeat(videos, 5).tolist())
+    assert again == pytest.approx(plain)
+    (naive,) = bootstrap_figures([five], seed=4, resamples=RESAMPLES)
+    assert interval(naive[0], naive[1:]).half_width < 0.6 * interval(plain[0], plain[1:]).half_width
+    # One video: nothing is known of others, and its samples are drawn.
+    (single,) = bootstrap_figures([one], seed=4, resamples=RESAMPLES, videos=["v"] * 30)
+    assert np.array_equal(single, plain)
+
+
+@pytest.mark.parametrize(("videos", "is_wider"), [(20, False), (2, True)])
+def test_samples_that_share_videos_have_wider_intervals(videos: int, is_wider: bool) -> None:
+    samples = [
+        EvalSample(replace(s.prompt, video=f"v{n % videos}"), s.response, s.score, problem=s.problem)
+        for n, s in enumerate(tracked(20))
+    ]
+    shared = task_figures("got10k", "tracking", samples, "strict", {}).figures[0]
+    own = task_figures("got10k", "tracking", tracked(20), "strict", {}).figures[0]
+    assert (shared.value != own.value) == is_wider
+    assert shared.value.mean == own.value.mean
+
+
+def test_a_part_has_a_row_of_its_own() -> None:
+    samples = tracked(20)
+    parts = ["easy", "hard"] * 10
+    named = [replace(s, prompt=replace(s.prompt, part=part)) for s, part in zip(samples, parts, strict=True)]
+    found = task_figures("got10k", "tracking", named, "strict", {})
+    assert found.figures == task_figures("got10k", "tracking", samples, "strict", {}).figures
+    for part, its in zip(found.parts, (samples[::2], samples[1::2]), strict=True):
+        alone = task_figures("got10k", "tracking", its, "strict", {})
+        assert (part.part, part.samples) == (parts[samples.index(its[0])], 10)
+        # The first box repeated is the same answer to a part as to the whole.
+        assert part.figure == alone.figures[0]
+    assert task_figures("got10k", "tracking", samples, "strict", {}).parts == []
 
 
 def test_what_failed_counts_in_every_denominator() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from statistics import fmean, pstdev
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -27,6 +30,7 @@ from cluster.inputs.grades import (
     read_grades,
     settings_of,
 )
+from cluster.inputs.prompts import PromptSet
 from data.schema import Task
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts, own_score
 
@@ -74,6 +78,24 @@ def test_what_is_graded_is_not_sampled_again(config: RunConfig) -> None:
     assert system.fleet.submitted == ["p3", "p4", "p5", "p6"]
     assert [one.id for one in found] == [one.id for one in read_grades(config.run_dir / "grades.jsonl")]
     assert {one.id for one in found} == {prompt.id for prompt in PROMPTS}
+
+
+def test_a_prompt_that_could_not_be_used_is_tried_again(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems = FakeSystem(broken={"p2"}), FakeSystem()
+    for system in systems:
+
+        @contextmanager
+        def serving(*arguments: Any, system: FakeSystem = system) -> Iterator[FakeSystem]:
+            yield system
+
+        monkeypatch.setattr(grading, "sampling_system", serving)
+        monkeypatch.setattr(grading, "prepare_training", lambda *arguments: PromptSet(PROMPTS, [], {}))
+        grading.grade_prompts(config)
+    assert systems[1].fleet.submitted == ["p2"]
+    found = read_grades(config.run_dir / "grades.jsonl")
+    assert [(one.id, one.n) for one in found] == [(prompt.id, 4) for prompt in PROMPTS]
 
 
 def test_a_prompt_is_sampled_alike_whatever_else_is_graded(config: RunConfig, tmp_path: Path) -> None:
@@ -176,6 +198,21 @@ def test_a_grading_has_a_folder_of_its_own_all_prompts_and_no_learner(recipe: Pa
     assert (config.data.grades, config.data.difficulty, config.data.datasets[0].difficulty) == (None,) * 3
     assert (config.learner.gpus_per_worker, config.learner.cpus_per_worker) == (0, 0)
     assert (config.model.path, config.rollout.group_size) == (str(policy), 6)
+
+
+def test_what_is_held_out_need_not_be_there(recipe: Path, tmp_path: Path) -> None:
+    from learner.tiny_policy import build_tiny_policy
+
+    run = tmp_path / "run"
+    build_tiny_policy(run / "policy")
+    held_out = "data.eval_datasets=[{name: m, format: jsonl, annotations: '${NO_SUCH_PLACE}/a'}]"
+    config = grading_config(recipe, [held_out], str(run))
+    assert config.data.eval_datasets == ()
+    # A run's folder stands for its policy.
+    assert config.model.path == str(run / "policy")
+    assert (
+        grading_config(recipe, ["data.eval_source=/no/such.jsonl"], str(run)).data.eval_source == "synthetic"
+    )
 
 
 def test_the_command_tells_every_mistake_at_once(recipe: Path) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cluster.config.stored import write_config
 from cluster.records.eval_records import EvalSample, read_eval_samples, write_eval_samples
 from cluster.records.results import read_results
 from cluster.report.axes import round_ticks, spread_out
@@ -24,7 +25,10 @@ from cluster.report.charts import Chart, Level, Series, draw_chart, fit_axes, ro
 from cluster.report.clips import choose_clips, response_html
 from cluster.report.frames import BoxTrack, Spans, frame_strip, timeline
 from cluster.report.run_page import report_html, write_report
+from data.prompts import THINKING
+from data.schema import Task
 from data.synthetic import TASKS
+from tests.cluster.fakes import make_config
 from tests.cluster.run_fixture import make_run
 
 VOID = {"meta", "img"}
@@ -103,7 +107,7 @@ def test_the_health_charts_leave_out_what_was_never_measured(page: str) -> None:
 
 def test_each_chosen_clip_is_shown_with_its_frames_and_both_answers(run: Path, page: str) -> None:
     before, after = read_eval_samples(run, "cold_start"), read_eval_samples(run, "grpo")
-    chosen = choose_clips(before, after)
+    chosen = choose_clips(before, after, THINKING)
     assert len(chosen) == 12
     for clip in chosen:
         shown = card(page, clip.prompt.id)
@@ -119,7 +123,7 @@ def test_clips_are_chosen_by_the_rule(run: Path) -> None:
     after = read_eval_samples(run, "grpo")
     totals = {s.prompt.id: s.score.total for s in after if s.score}
     for task in TASKS:
-        chosen = [clip for clip in choose_clips(after, after) if clip.prompt.task == task]
+        chosen = [clip for clip in choose_clips(after, after, THINKING) if clip.prompt.task == task]
         ranked = sorted((t for i, t in totals.items() if i.startswith(f"{task}-")), reverse=True)
         assert [clip.place for clip in chosen] == ["best", "median", "worst"]
         shown = [totals[clip.prompt.id] for clip in chosen]
@@ -128,8 +132,8 @@ def test_clips_are_chosen_by_the_rule(run: Path) -> None:
 
 def test_a_task_with_fewer_clips_shows_those(run: Path) -> None:
     after = read_eval_samples(run, "grpo")
-    assert [c.place for c in choose_clips([], after[:1])] == ["best"]
-    assert choose_clips([], []) == []
+    assert [c.place for c in choose_clips([], after[:1], None)] == ["best"]
+    assert choose_clips([], [], None) == []
 
 
 def test_bars_stand_where_the_intervals_are(page: str) -> None:
@@ -284,3 +288,17 @@ def test_the_command_writes_the_page_or_says_why_not(run: Path, tmp_path: Path) 
     failed = call(tmp_path)
     assert failed.returncode == 1
     assert "metrics.jsonl:1" in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_prompts_are_shown_as_the_run_asked_them(run: Path, tmp_path: Path) -> None:
+    assert "<summary>prompt</summary>" not in report_html(run)
+    copy = shutil.copytree(run, tmp_path / "copy")
+    several = {Task.TEMPORAL_GROUNDING: {"max_intervals": 2}}
+    sections = {"data": {"template": "direct"}, "reward": {"options": several}}
+    write_config(make_config(copy, model={"path": "owner/name"}, **sections))
+    shown = report_html(copy)
+    assert shown.count("<summary>prompt</summary>") == 12
+    assert "a list of at most 2" in shown
+    assert "&lt;think&gt;" not in "".join(
+        re.findall(r"<summary>prompt</summary><pre>(.*?)</pre>", shown, re.DOTALL)
+    )

@@ -9,18 +9,27 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
+from cluster.config.stored import write_config
 from cluster.records.bootstrap import bootstrap_mean
 from cluster.records.eval_records import EvalSample, read_eval_samples, write_eval_samples
 from cluster.records.result_records import METRICS, Results
 from cluster.records.result_tables import combined_markdown, markdown_table, rich_table
 from cluster.records.results import compute_results, read_results, write_results
+from cluster.results import main
 from data.schema import Task
 from data.synthetic import TASKS
+from tests.cluster.fakes import make_config
 from tests.cluster.run_fixture import CLIPS_PER_TASK, answer, evaluated, make_prompts, make_run
+
+table_command = typer.Typer()
+table_command.command()(main)
 
 
 def slow_interval(values: list[float], resamples: int = 4000) -> tuple[float, float]:
@@ -186,10 +195,49 @@ def test_several_seeds_make_one_table(run: Path, tmp_path: Path) -> None:
     write_results(tmp_path / "b", other)
     command = [sys.executable, "-m", "cluster.results", str(run), str(tmp_path / "b")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (
-        0,
-        combined_markdown({str(run): results, str(tmp_path / "b"): other}) + "\n",
-    )
+    assert done.returncode == 0, done.stderr
+    table, _, notes = done.stdout.rpartition("\n\n")
+    assert table == combined_markdown({str(run): results, str(tmp_path / "b"): other})
+    assert notes == "".join(f"- the settings of {one} are not known\n" for one in (run, tmp_path / "b"))
+
+
+def seeded(run: Path, folder: Path, seed: int, **sections: dict[str, Any]) -> Path:
+    """A folder with the results of `run` and the configuration of another seed."""
+    folder.mkdir()
+    write_results(folder, read_results(run))
+    write_config(make_config(folder, **sections, run={"seed": seed}))
+    return folder
+
+
+def test_seeds_of_one_configuration_share_a_table(run: Path, tmp_path: Path) -> None:
+    folders = [
+        seeded(run, tmp_path / f"seed-{seed}", seed, sync={"timeout_s": 60.0 + seed}) for seed in (0, 1)
+    ]
+    done = CliRunner().invoke(table_command, list(map(str, folders)))
+    assert (done.exit_code, "known" in done.output) == (0, False)
+    # A file of a run's folder is that run's.
+    plain = CliRunner().invoke(table_command, [str(folders[0]), str(folders[1] / "results.json")])
+    assert (plain.exit_code, "known" in plain.output) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"grpo": {"kl_coef": 0.25}}, "grpo.kl_coef: 0.0 -> 0.25"),
+        ({"grpo": {"steps": 7}}, "grpo.steps: 500 -> 7"),
+        ({"video": {"fps": 1.0}}, "video.fps: 2.0 -> 1.0"),
+    ],
+)
+def test_other_settings_are_no_seeds(run: Path, tmp_path: Path, changed: Any, told: str) -> None:
+    folders = [seeded(run, tmp_path / "a", 0), seeded(run, tmp_path / "b", 1, **changed)]
+    refused = CliRunner().invoke(table_command, list(map(str, folders)))
+    assert refused.exit_code == 1
+    assert f"  - {folders[1]}: {told}" in refused.output
+    assert "| Tracking" not in refused.output and "run.seed: " not in refused.output
+    shown = CliRunner().invoke(table_command, [*map(str, folders), "--anyway"])
+    assert shown.exit_code == 0, shown.output
+    assert "| Tracking" in shown.output
+    assert f"- NOT ALIKE: {folders[1]}: {told}" in shown.output
 
 
 def test_a_folder_without_results_is_named(tmp_path: Path) -> None:

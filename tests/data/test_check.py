@@ -89,6 +89,8 @@ def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
     assert facts["coverage"] == pytest.approx((4 * 0.25 + 1 + 0.25 + 0.1) / 7)
     assert facts["constant"] == "25% to 50% of the clip"
     assert facts["constant_score"] == pytest.approx((4 + 0.25) / 7)
+    whole = facts["trivial"]["whole video"]
+    assert (whole["mIoU"], whole["R@0.5"]) == pytest.approx(((4 * 0.25 + 1 + 2 / 8.5 + 0.1) / 7, 1 / 7))
     assert found["clips"] == 0 and not any("gone.mp4" in problem for problem in found["problems"])
 
 
@@ -113,7 +115,8 @@ def test_letters_are_counted(tmp_path: Path) -> None:
 
 def test_the_table_says_what_the_json_says(own: Path) -> None:
     result = check("--annotations", own, "--no-videos", "--most", 1)
-    for part in ("own.jsonl (jsonl)", "11 entries, 7 usable, 3 videos", "25% to 50% of the clip", "33.6%"):
+    told = ("25% to 50% of the clip", "33.6%", "whole video", "mIoU 33.36")
+    for part in ("own.jsonl (jsonl)", "11 entries, 7 usable, 3 videos", *told):
         assert part in result.output
     assert f"problem: {own}:6: target interval [4, 2] must satisfy start < end" in result.output
     assert "own.jsonl: 3 more problems; --json has them all" in result.output

@@ -1,4 +1,4 @@
-"""The best constant answers."""
+"""The best constant answers, and the trivial ones."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import random
 
 import pytest
 
-from rewards import COMPONENTS, TASKS, BadTarget, constant_baseline
+from rewards import COMPONENTS, TASKS, BadTarget, constant_baseline, trivial_baselines
 from rewards.constants import spread
+from rewards.measures import Scored
+from rewards.result import Mode
 
 TARGETS: dict[str, dict[str, object]] = {
     "temporal_grounding": {"interval": [5.0, 10.0]},
@@ -144,3 +146,50 @@ def test_every_constant_answer_is_well_formed() -> None:
 def test_many_references_are_thinned_evenly() -> None:
     assert spread(range(100)) == [0, 7, 13, 20, 26, 33, 40, 46, 53, 59, 66, 73, 79, 86, 92, 99]
     assert spread(["b", "a", "b"]) == ["a", "b"]
+
+
+def test_the_whole_video_is_a_trivial_answer() -> None:
+    found = trivial_baselines(
+        "temporal_grounding",
+        [
+            Scored({"interval": [0, 5]}, 10.0),
+            Scored({"interval": [2, 4]}, 10.0),
+            Scored({"interval": [0, 1]}),
+        ],
+    )
+    # The clip of unknown length is taken to be as long as the longest.
+    assert found == {
+        "whole video": {"mIoU": pytest.approx(0.8 / 3), "R@0.3": 1 / 3, "R@0.5": 1 / 3, "R@0.7": 0}
+    }
+
+
+@pytest.mark.parametrize("mode", ["strict", "paper"])
+def test_chance_is_the_mean_over_all_options(mode: Mode) -> None:
+    asked = [
+        Scored({"answer": "B"}, options=("x", "y")),
+        Scored({"answer": "A"}, options=("x", "y", "z", "w")),
+    ]
+    chance = trivial_baselines("multiple_choice", asked, mode)["chance"]
+    assert chance == {"accuracy": pytest.approx((1 / 2 + 1 / 4) / 2)}
+    assert trivial_baselines("multiple_choice", [*asked, Scored({"answer": "B"})], mode) == {}
+
+
+def test_chance_among_labels() -> None:
+    labels = ("low quality", "high quality", "no idea")
+    found = trivial_baselines("quality", [Scored({"label": "high quality"}, options=labels)] * 2)
+    assert found == {"chance": {"accuracy": pytest.approx(1 / 3)}}
+
+
+def test_a_grounded_question_has_chance_with_the_whole_video_as_evidence() -> None:
+    half, little = ({"answer": letter, "intervals": [[0, end]]} for letter, end in (("A", 5), ("C", 2)))
+    asked = [Scored(target, 10.0, ("x", "y", "z", "w")) for target in (half, little)]
+    found = trivial_baselines("grounded_qa", asked)["chance, whole video"]
+    assert (found["accuracy"], found["mIoU"], found["IoP@0.3"]) == pytest.approx((0.25, 0.35, 0.5))
+    # Only where the evidence is right does a right letter count.
+    assert found["Acc@GQA"] == pytest.approx(0.25 / 2)
+
+
+def test_other_tasks_have_no_trivial_answer() -> None:
+    with_one = {"temporal_grounding", "multiple_choice", "grounded_qa", "quality"}
+    for task in set(TASKS) - with_one:
+        assert trivial_baselines(task, [Scored(TARGETS[task], 30.0)]) == {}

@@ -215,3 +215,9 @@ def test_a_file_that_cannot_be_used_is_one_clear_message(tmp_path: Path, kind: s
     assert run.stdout == ""
     assert len(run.stderr.splitlines()) == 1
     assert str(tmp_path) in run.stderr
+
+
+def test_the_help_says_where_a_benchmarks_metrics_are() -> None:
+    command = [sys.executable, "-m", "rewards.score", "--help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
+    assert "cluster.evaluate" in shown and "--predictions" in shown

@@ -152,6 +152,7 @@ def perception_test(folder: Path) -> DatasetSpec:
         {"id": 2, "label": "Moving something", "timestamps": [8000, 9000]},
     ]
     question = {"id": 7, "question": "What is in it?", "options": ["tea", "ink", "milk"], "answer_id": 1}
+    question["area"] = "semantics"
     short = track | {"id": 5, "bounding_boxes": boxes[:5], "frame_ids": [0, 30, 60, 90, 120]}
     about = {
         "metadata": {"split": "valid", "frame_rate": 30.0, "num_frames": 600, "resolution": [1080, 1920]},

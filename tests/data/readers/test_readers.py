@@ -205,6 +205,23 @@ def test_mvbench_bounds_clips_and_reads_folders_of_frames(tmp_path: Path) -> Non
     assert (whole.span, whole.frame_rate) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("mvbench", ["action_sequence", "episodic_reasoning", "moving_count"]),
+        ("video_mme", ["short"]),
+        ("nextgqa", ["CW"]),
+        ("nextgqa_json", ["CW"]),
+        ("perception_test", ["semantics", "", ""]),
+        ("charades_sta", ["", ""]),
+    ],
+)
+def test_a_prompt_names_its_part_of_the_benchmark(tmp_path: Path, name: str, parts: list[str]) -> None:
+    prompts = read_dataset(SAMPLES[name](tmp_path))[0]
+    assert [prompt.part for prompt in prompts] == parts
+    assert [parse_prompt(prompt.to_json(), Path()) for prompt in prompts] == prompts
+
+
 def test_mvbench_looks_below_the_folder_that_two_archives_unpack_to(tmp_path: Path) -> None:
     spec = SAMPLES["mvbench"](tmp_path)
     there = tmp_path / "video/data0613/clevrer/video_validation/video_10009.mp4"
