@@ -43,6 +43,6 @@ def judge_notes(of: str, unreadable: float, fallbacks: float) -> Iterator[str]:
     """
     if fallbacks:
         why = "the endpoint could not be used"
-        yield f"{fallbacks:,.0f} {of} were judged by the lexical judge, on another scale: {why}"
+        yield f"{fallbacks:,.0f} questions about {of} went to the lexical judge, on another scale: {why}"
     if unreadable:
         yield f"{unreadable:,.0f} questions about {of} got no readable verdict: their events count as not told"

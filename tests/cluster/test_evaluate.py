@@ -122,7 +122,7 @@ def test_every_prompt_is_answered_once_and_all_of_it_is_kept(
     assert (table.samples, table.well_formed) == (COUNT, COUNT - 1)
     assert [(one.kind, one.first) for one in table.failures] == [("unanswered", BROKEN)]
     (note,) = read_results(config.run_dir).notes
-    assert note.startswith("1 answers were judged by the lexical judge")
+    assert note.startswith("1 questions about answers went to the lexical judge")
     line = records(config.run_dir / "samples.jsonl")[0]
     assert (line["id"], line["dataset"], line["tokens"]) == ("when/p0", "when", 2)
     assert line["asked"].startswith("When does this happen in the video: what?")
