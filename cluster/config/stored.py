@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+import yaml
+from pydantic import ValidationError
 
 from cluster.config import RunConfig
 from cluster.config.fields import all_fields, shown
@@ -46,6 +51,25 @@ def write_config(config: RunConfig) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(to_yaml(config), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def read_stored(path: Path) -> RunConfig:
+    """The configuration that a run kept, to be looked at, not run: settings that are no more are left out.
+
+    Raises:
+        ConfigError: the file is not a configuration.
+        OSError: it cannot be read.
+    """
+    try:
+        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        known = {
+            section: {name: value for name, value in its.items() if f"{section}.{name}" in all_fields()}
+            for section, its in stored.items()
+        }
+        # As JSON, which knows no tuples and no names of tasks either.
+        return RunConfig.model_validate_json(json.dumps({name: its for name, its in known.items() if its}))
+    except (yaml.YAMLError, AttributeError, ValidationError) as error:
+        raise ConfigError(f"{path} is not a configuration that this version can read: {error}") from error
 
 
 def check_resumable(config: RunConfig) -> None:

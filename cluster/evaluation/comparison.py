@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.errors import UserError
 from cluster.evaluation.figures import resampled, scored_samples
@@ -80,6 +80,11 @@ def read_evaluation(folder: Path) -> Evaluation:
         return Evaluation(folder, read_results(folder), read_samples(folder))
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no finished evaluation: {error.filename} is not there") from error
+    except ValidationError as error:
+        raise UserError(
+            f"{folder}: {error.error_count()} fields are not those of an evaluation; two training runs are put side by "
+            "side by `python -m cluster.results`"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder}: {error}") from error
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.config.loading import load_config
-from cluster.config.stored import CONFIG_FILE, binding_values
+from cluster.config.stored import CONFIG_FILE, binding_values, read_stored
 from cluster.errors import UserError
 from cluster.records.kept_settings import differences
 
@@ -31,7 +30,7 @@ def run_settings(run: Path) -> dict[str, Any] | None:
     path = (run.parent if run.suffix == ".json" else run) / CONFIG_FILE
     if not path.exists():
         return None
-    config = load_config(path)
+    config = read_stored(path)
     # A run that resumes may take more steps, but runs of different lengths are not seeds of one another.
     values = binding_values(config) | {"grpo.steps": config.grpo.steps}
     return {key: value for key, value in values.items() if key != SEED}

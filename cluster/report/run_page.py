@@ -13,8 +13,7 @@ from typing import cast
 
 import yaml
 
-from cluster.config.loading import load_config
-from cluster.config.stored import CONFIG_FILE
+from cluster.config.stored import CONFIG_FILE, read_stored
 from cluster.inputs.prompts import prompt_style_of
 from cluster.progress.state import spoken
 from cluster.records.eval_records import EvalSample, eval_path, read_eval_samples
@@ -31,6 +30,9 @@ from cluster.report.results import result_section
 from data.prompts import PromptStyle
 from rewards import Mode
 
+# A folder with none of these is not that of a run.
+LEFT_FIRST = (CONFIG_FILE, COLD_START_FILE, STEPS_FILE)
+
 
 def write_report(run_dir: Path) -> Path:
     """Write `report.html` from what the run left so far; parts whose files are missing are left out.
@@ -39,12 +41,14 @@ def write_report(run_dir: Path) -> Path:
         The path of the page.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
+        FileNotFoundError: the folder does not exist, or holds nothing of a run.
         ValueError: a file of the run is damaged; the message names it.
         ConfigError: its configuration cannot be read.
     """
     if not run_dir.is_dir():
         raise FileNotFoundError(f"{run_dir}: no such run folder")
+    if not any((run_dir / name).exists() for name in LEFT_FIRST):
+        raise FileNotFoundError(f"{run_dir} holds nothing of a run, neither {' nor '.join(LEFT_FIRST)}")
     return write_html(run_dir / REPORT_FILE, report_html(run_dir))
 
 
@@ -105,7 +109,7 @@ def _charts(heading: str, note: str, charts: Sequence[Chart]) -> str:
 def _style(run_dir: Path) -> PromptStyle | None:
     """How the run asked; None where it keeps no configuration."""
     path = run_dir / CONFIG_FILE
-    return prompt_style_of(load_config(path)) if path.exists() else None
+    return prompt_style_of(read_stored(path)) if path.exists() else None
 
 
 def _clips(before: Sequence[EvalSample], after: Sequence[EvalSample], style: PromptStyle | None) -> str:

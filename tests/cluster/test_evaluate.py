@@ -289,6 +289,14 @@ def test_predictions_are_known_to_be_asked_in_ways_unknown(
     assert all("video.fps" in note for note in compare(y, z).notes)
 
 
+def test_a_training_runs_folder_is_told_from_an_evaluations(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"tasks": {}}')
+    with pytest.raises(
+        UserError, match="two training runs are put side by side by `python -m cluster.results`"
+    ):
+        read_evaluation(tmp_path)
+
+
 def test_a_folder_without_an_evaluation_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no finished evaluation: .*results\.json is not there"):
         read_evaluation(tmp_path)

@@ -201,6 +201,7 @@ def test_a_video_that_has_gone_is_said_and_the_page_is_made(run: Path, tmp_path:
 
 
 def test_a_run_that_was_stopped_early_has_a_report_too(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").touch()
     html = write_report(tmp_path).read_text()
     assert f"<h1>{tmp_path.name}</h1>" in html and "<h2>" not in html
     with pytest.raises(FileNotFoundError, match="no such run"):
@@ -302,3 +303,9 @@ def test_prompts_are_shown_as_the_run_asked_them(run: Path, tmp_path: Path) -> N
     assert "&lt;think&gt;" not in "".join(
         re.findall(r"<summary>prompt</summary><pre>(.*?)</pre>", shown, re.DOTALL)
     )
+
+
+def test_a_folder_that_is_not_a_runs_gets_no_page(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds nothing of a run"):
+        write_report(tmp_path)
+    assert not list(tmp_path.iterdir())

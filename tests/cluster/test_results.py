@@ -17,11 +17,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cluster.config.stored import write_config
+from cluster.errors import ConfigError
 from cluster.records.bootstrap import bootstrap_mean
 from cluster.records.eval_records import EvalSample, read_eval_samples, write_eval_samples
 from cluster.records.result_records import METRICS, Results
 from cluster.records.result_tables import combined_markdown, markdown_table, rich_table
 from cluster.records.results import compute_results, read_results, write_results
+from cluster.records.run_settings import run_settings
 from cluster.results import main
 from data.schema import Task
 from data.synthetic import TASKS
@@ -245,3 +247,13 @@ def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert str(tmp_path) in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_settings_of_another_version_can_be_read(tmp_path: Path) -> None:
+    known, gone = "run: {name: x, seed: 3}\ngrpo: {steps: 7", "judge: {kind: lexical}\nnobody: {knows: 1}\n"
+    (tmp_path / "config.yaml").write_text(f"{known}, vanished: 1}}\n{gone}")
+    settings = run_settings(tmp_path)
+    assert settings is not None and settings["grpo.steps"] == 7
+    (tmp_path / "config.yaml").write_text("- no\n")
+    with pytest.raises(ConfigError, match="not a configuration that this version can read"):
+        run_settings(tmp_path)
