@@ -17,7 +17,7 @@ from rich.console import Console
 
 from cluster.config import RunConfig
 from cluster.config.stored import CONFIG_FILE, check_resumable, write_config
-from cluster.errors import ConfigError, RunFailure
+from cluster.errors import ConfigError
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.prompts import prepare_prompts
 from cluster.progress.display import Progress, make_progress
@@ -86,8 +86,8 @@ def _claim(config: RunConfig, resume: bool) -> Frontier | None:
         Where a resumed run stands; None for a new one.
 
     Raises:
-        RunFailure: there is nothing to resume.
-        ConfigError: what is there was trained under another configuration, or the folder cannot be written.
+        ConfigError: there is nothing to resume, what is there was trained under another configuration, or the folder
+            cannot be written.
     """
     folder = config.run_dir
     try:
@@ -107,7 +107,7 @@ def _claim(config: RunConfig, resume: bool) -> Frontier | None:
 
 def _take_up(config: RunConfig) -> None:
     if not (config.run_dir / CONFIG_FILE).exists():
-        raise RunFailure(f"{config.run_dir} holds no run to resume; start it without --resume.")
+        raise ConfigError(f"{config.run_dir} holds no run to resume; start it without --resume.")
     check_resumable(config)
 
 

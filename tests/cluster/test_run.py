@@ -47,7 +47,7 @@ def test_the_configuration_in_the_folder_is_the_runs(tmp_path: Path) -> None:
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     config = make_config(tmp_path / "run")
-    with pytest.raises(RunFailure, match="holds no run to resume; start it without --resume"):
+    with pytest.raises(ConfigError, match="holds no run to resume; start it without --resume"):
         module._claim(config, resume=True)
     module._claim(config, resume=False)
     assert module._claim(config, resume=True) == Frontier()
