@@ -242,6 +242,8 @@ def test_an_interrupt_says_how_to_resume(launch: Launch, monkeypatch: pytest.Mon
 def test_signals_end_the_process_with_130(name: str) -> None:
     done = python(
         "import os, signal, sys, types\n"
+        # Where the tests run as a job in the background, the shell has it ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "module = types.ModuleType('cluster.training.run')\n"
         f"module.run = lambda config, resume: os.kill(os.getpid(), signal.{name}) or signal.pause()\n"
         "sys.modules['cluster.training.run'] = module\n"
