@@ -66,12 +66,11 @@ def policy_config(
     from cluster.planning.existence import missing_things
 
     policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
-    loaded = read_config(path, [*overrides, *policy])
-    config = change(loaded.config)
-    loaded.add(missing_things(config))
+    loaded = read_config(path, [*overrides, *policy], change)
+    loaded.add(missing_things(loaded.config))
     if loaded.problems:
         raise loaded.error(loaded.problems)
-    return config
+    return loaded.config
 
 
 def _policy_of(checkpoint: str) -> str:

@@ -65,7 +65,7 @@ def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
     from cluster.config.loading import load_config
     from cluster.inputs.benchmarks import for_evaluation
 
-    return for_evaluation(load_config(path, overrides))
+    return load_config(path, overrides, for_evaluation)
 
 
 def _evaluate(config: RunConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,24 +50,33 @@ class LoadedConfig:
         return problem_lines(problems, self.origins, _defaults())
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+Change = Callable[[RunConfig], RunConfig]
+
+
+def as_it_is(config: RunConfig) -> RunConfig:
+    """No change."""
+    return config
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), change: Change = as_it_is) -> RunConfig:
     """Read a configuration.
 
     Args:
         path: A YAML file; `extends:` names another that it builds on, relative to its own folder.
         overrides: `section.field=value`, the value in YAML.
+        change: Makes it that of a command which does less than a run: only what is left of it must go together.
 
     Raises:
         ConfigError: anything is wrong with it; the message lists every mistake with its place.
     """
-    loaded = read_config(path, overrides)
+    loaded = read_config(path, overrides, change)
     if loaded.problems:
         raise loaded.error(loaded.problems)
     return loaded.config
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Read a configuration and collect its mistakes.
+def read_config(path: str | Path, overrides: Sequence[str] = (), change: Change = as_it_is) -> LoadedConfig:
+    """Read a configuration and collect its mistakes; arguments as for `load_config`.
 
     Raises:
         ConfigError: a file cannot be read at all.
@@ -77,11 +86,14 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> LoadedConfig
         merge.add_document(document)
     for override in overrides:
         merge.add_override(override)
-    config, problems = _validate(merge.values, merge.meant)
+    given, problems = _validate(merge.values, merge.meant)
+    config = change(given)
     unusable = merge.meant.union(*(problem.keys for problem in problems))
     unusable |= {list_of(key) for key in unusable}
     loaded = LoadedConfig(str(path), config, [*merge.problems, *problems], merge.origins, unusable)
-    loaded.add(contradictions(config))
+    # What the change has mended is no mistake any more, and what it brought about is not the user's.
+    left = list(contradictions(config))
+    loaded.add(problem for problem in contradictions(given) if problem in left)
     return loaded
 
 

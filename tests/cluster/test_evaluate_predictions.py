@@ -13,6 +13,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from cluster.config.loading import load_config
+from cluster.errors import ConfigError
 from cluster.evaluate import app
 from cluster.evaluation.records import EvaluationResults, read_results
 from cluster.evaluation.tables import remarks
@@ -261,6 +263,20 @@ def test_what_the_judge_could_not_judge_is_told(captions: Path, monkeypatch: pyt
         assert note.startswith(f"{count} questions about {of} went to the lexical judge")
     for (of, count), note in zip(counts, unreadable, strict=True):
         assert note.startswith(f"{count} questions about {of} got no readable verdict")
+
+
+def test_what_only_training_minds_is_no_mistake(recipe: Path) -> None:
+    mine = recipe.with_name("mine.jsonl")
+    local = Path(__file__).parents[2] / "configs" / "local.yaml"
+    entry = f"{{name: mine, format: jsonl, annotations: {mine}}}"
+    recipe.write_text(
+        f"extends: {local}\nrun: {{name: x, output_dir: {recipe.parent}/runs}}\n"
+        f"data: {{datasets: [{entry}], eval_datasets: [{entry}]}}\n"
+    )
+    with pytest.raises(ConfigError, match="learned as `direct` asks for them"):
+        load_config(recipe)
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}])
+    assert done.exit_code == 0, done.output
 
 
 def test_parts_of_a_dataset_are_told_apart(recipe: Path) -> None:
