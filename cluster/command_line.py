@@ -24,6 +24,13 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of the run
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
 ]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="Who answers, in place of model.path: a run's folder, a Hugging Face folder, or a Hub id.",
+        show_default=False,
+    ),
+]
 
 
 def command_app() -> typer.Typer:

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message, policy_config
+from cluster.command_line import (
+    Checkpoint,
+    ConfigFile,
+    Overrides,
+    command_app,
+    ended_by_a_message,
+    policy_config,
+)
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
@@ -25,13 +32,7 @@ app = command_app()
 def main(
     config: ConfigFile,
     overrides: Overrides = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            help="Who answers, in place of model.path: a run's folder, a Hugging Face folder, or a Hub id.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
     predictions: Annotated[
         Path | None,
         typer.Option(help="Score these answers instead, JSON Lines of id and response.", show_default=False),

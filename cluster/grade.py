@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message, policy_config
+from cluster.command_line import (
+    Checkpoint,
+    ConfigFile,
+    Overrides,
+    command_app,
+    ended_by_a_message,
+    policy_config,
+)
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
@@ -25,13 +30,7 @@ app = command_app()
 def main(
     config: ConfigFile,
     overrides: Overrides = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option(
-            help="Who answers, in place of model.path: a run's folder, a Hugging Face folder, or a Hub id.",
-            show_default=False,
-        ),
-    ] = None,
+    checkpoint: Checkpoint = None,
 ) -> None:
     """Sample answers to every training prompt and write down how hard each is."""
     with ended_by_a_message("The same command goes on with the prompts that are left."):
