@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import chain
 from typing import Annotated, Any
 
 import torch
@@ -84,11 +85,11 @@ class TrlStep:
 
 
 def _inputs(rows: Sequence[Row]) -> dict[str, Any]:
-    """What `_generate_and_score_completions` hands to the loss; video placeholders become images'."""
+    """What `_generate_and_score_completions` hands to the loss."""
     prompt, count = rows[0].prompt, len(rows)
-    tokens = torch.tensor([IMAGE_TOKEN if token == VIDEO_TOKEN else token for token in prompt.token_ids])
-    responses = torch.tensor([row.response for row in rows])
     images = int(prompt.video_grid_thw[0, 0])
+    tokens = torch.tensor(_with_images(prompt.token_ids, images))
+    responses = torch.tensor([row.response for row in rows])
     types = torch.cat([(tokens == IMAGE_TOKEN).long().expand(count, -1), torch.zeros_like(responses)], dim=1)
     return {
         "prompt_ids": tokens.expand(count, -1),
@@ -103,6 +104,21 @@ def _inputs(rows: Sequence[Row]) -> dict[str, Any]:
         "num_images": [images] * count,
         "mm_token_type_ids": types,
     }
+
+
+def _with_images(token_ids: Sequence[int], images: int) -> list[int]:
+    """The prompt's tokens with images in place of the clip, a token of its text before each: the architecture takes
+    images that touch for one.
+
+    Raises:
+        ValueError: it has less text than images.
+    """
+    text = [token for token in token_ids if token != VIDEO_TOKEN]
+    if len(text) < images:
+        raise ValueError(f"a prompt of {len(text)} text tokens cannot part {images} images")
+    of_one = (len(token_ids) - len(text)) // images
+    apart = [[before, *[IMAGE_TOKEN] * of_one] for before in text[:images]]
+    return [*chain.from_iterable(apart), *text[images:]]
 
 
 def _processor(folder: str) -> Qwen2_5_VLProcessor:

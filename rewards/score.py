@@ -52,6 +52,9 @@ def main(
     template: Annotated[
         PromptTemplate, typer.Option(help="Whether the prompt asked for a <think> block, and where.")
     ] = PromptTemplate.thinking,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="Say on each line why components of its score are 0.")
+    ] = False,
 ) -> None:
     """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 nothing could be scored.
 
@@ -74,12 +77,14 @@ def main(
             score = score_sample(sample, scorers)
             summary.add(sample, score)
             if score is not None:
-                print(score_line(sample, score), file=output)
+                print(score_line(sample, score, reasons), file=output)
     if summary.is_empty:
         stop(f"{input_path} holds no samples")
     console.print(summary.table())
     zeros = summary.bad - summary.unscored
     tell(f"bad lines: {summary.bad} (scored 0: {zeros}, unscored lines: {summary.unscored})")
+    if summary.odd:
+        tell(f"odd targets: {summary.odd}, which count as they are; the first: {summary.first_odd}")
     raise typer.Exit(1 if summary.bad else 0)
 
 
@@ -117,9 +122,11 @@ def score_sample(sample: Sample, scorers: Mapping[str, Scorer]) -> Score | None:
     )
 
 
-def score_line(sample: Sample, score: Score) -> str:
+def score_line(sample: Sample, score: Score, reasons: bool) -> str:
     """The line written for a sample: plain ASCII, standard JSON."""
     fields = {"id": sample.id, "task": sample.task, "rewards": score.rewards, "total": score.total}
+    if reasons:
+        fields["reason"] = score.reason
     return json.dumps(fields, allow_nan=False)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from rewards.baselines import constant_baseline
-from rewards.predictions import Sample
+from rewards.predictions import Sample, oddity
 from rewards.result import Mode, Score
 from rewards.tasks import COMPONENTS
 
@@ -19,6 +19,11 @@ class Summary:
 
     A bad line of a known task counts there, with 0 in every component. The baseline has the same denominator:
     it scores 0 only where the target itself is unusable.
+
+    Attributes:
+        unscored: Lines whose task is not known.
+        odd: Lines with a target that no answer can reach.
+        first_odd: Which was the first, and why.
     """
 
     def __init__(self, mode: Mode) -> None:
@@ -27,6 +32,8 @@ class Summary:
         self._items: dict[str, list[tuple[Mapping[str, Any], float | None]]] = defaultdict(list)
         self._bad: Counter[str] = Counter()
         self.unscored = 0
+        self.odd = 0
+        self.first_odd = ""
 
     def add(self, sample: Sample, score: Score | None) -> None:
         """Count one line; its score is None where its task is not known."""
@@ -37,6 +44,9 @@ class Summary:
         self._bad[sample.task] += sample.problem is not None
         if sample.target is not None:
             self._items[sample.task].append((sample.target, sample.duration))
+        if odd := oddity(sample):
+            self.odd += 1
+            self.first_odd = self.first_odd or f"id {sample.id!a}: {odd}"
 
     @property
     def is_empty(self) -> bool:

@@ -184,6 +184,44 @@ def test_the_order_of_the_lines_leaves_the_means(
     )
 
 
+ODD: dict[str, tuple[dict[str, Any], str]] = {
+    "reversed": (line("odd", "temporal_grounding", "12 to 18", {"interval": [18, 12]}), "start < end"),
+    "past the clip": (
+        line("odd", "temporal_grounding", "1 to 2", {"interval": [40, 50]}),
+        "outside the clip",
+    ),
+    "evidence": (
+        line("odd", "grounded_qa", "C", {"answer": "C", "intervals": [[9, 3]]}, glue="<glue>[(5, 7)]</glue>"),
+        "start < end",
+    ),
+    "two boxes": (line("odd", "tracking", str(BOXES[:2]), {"boxes": BOXES[:2]}), "8 boxes"),
+    "pixels": (line("odd", "spatial_grounding", "[0, 0, 1, 1]", {"box": [100, 50, 300, 200]}), "0-1"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_target_that_no_answer_reaches_is_told_and_counts(tmp_path: Path, kind: str) -> None:
+    odd, reason = ODD[kind]
+    run = score(write(tmp_path, [*GOOD, odd, odd]))
+    assert run.returncode == 0
+    assert len(strict_json(run.stdout)) == len(GOOD) + 2
+    told = next(row for row in run.stderr.splitlines() if row.startswith("odd targets: "))
+    assert (
+        told.startswith("odd targets: 2, which count as they are; the first: id 'odd': ") and reason in told
+    )
+
+
+def test_good_targets_are_not_called_odd(tmp_path: Path) -> None:
+    assert "odd targets" not in score(write(tmp_path, GOOD)).stderr
+
+
+def test_reasons_are_written_where_wanted(tmp_path: Path) -> None:
+    missed = line("missed", "temporal_grounding", "1 to 2", {"interval": [12, 18]})
+    rows = strict_json(score(write(tmp_path, [GOOD[0], missed]), "--reasons").stdout)
+    assert [row["reason"] for row in rows][0] is None
+    assert "misses the annotation" in rows[1]["reason"]
+
+
 def test_repeated_ids_are_told_and_both_count(tmp_path: Path) -> None:
     run = score(write(tmp_path, [GOOD[0], GOOD[1], GOOD[0]]))
     assert run.returncode == 0
