@@ -21,6 +21,7 @@ from cluster.command_line import (
     ended_by_a_message,
     policy_config,
 )
+from cluster.errors import ConfigError
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
@@ -40,6 +41,10 @@ def main(
 ) -> None:
     """Answer every held-out prompt greedily, or take the answers of a file, and say what they come to."""
     with ended_by_a_message("The same command goes on with the prompts that are left."):
+        if predictions is not None and checkpoint is not None:
+            raise ConfigError(
+                "--predictions and --checkpoint exclude each other: answers of a file, or of a policy?"
+            )
         if predictions is not None:
             _score(predictions_config(config, overrides or []), predictions)
         else:

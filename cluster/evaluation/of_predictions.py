@@ -20,7 +20,7 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
     """Score a file of answers to the held-out prompts of a configuration; write and print what they come to.
 
     Raises:
-        UserError: a file cannot be read, or the folder holds another evaluation.
+        UserError: a file cannot be read or is about other prompts, or the folder holds another evaluation.
     """
     with make_progress(config.run.name) as progress:
         benchmarks = read_benchmarks(config, progress)
@@ -28,13 +28,20 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
             predictions = read_predictions(path, benchmarks)
         except OSError as error:
             raise ConfigError(f"--predictions {path} cannot be read: {error.strerror}") from error
+        if not predictions.responses and not predictions.unusable:
+            said = "; ".join(notes(predictions)) or "it is empty"
+            raise ConfigError(f"--predictions {path} has no prediction for any of the prompts: {said}")
         settings = settings_of_predictions(config, benchmarks, path)
         claim(config.run_dir, settings)
         try:
             samples, judged = score_predictions(config, predictions, all_prompts(benchmarks))
         except EndpointError as error:
             raise RunFailure(str(error)) from error
-        said = [*notes(predictions), *judge_notes("answers", judged.unreadable, judged.fallbacks)]
+        unreadable, fallbacks = (
+            sum(each.unreadable for each in judged),
+            sum(each.fallbacks for each in judged),
+        )
+        said = [*notes(predictions), *judge_notes("answers", unreadable, fallbacks)]
         for note in said:
             progress.warn(note)
     (config.run_dir / SAMPLES_FILE).unlink(missing_ok=True)

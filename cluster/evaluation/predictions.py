@@ -20,7 +20,7 @@ from cluster.records.eval_records import EvalSample
 from cluster.runtime.judge_access import judge_settings
 from data.records import Response
 from data.schema import AnnotationError, VideoPrompt, annotation_lines, decode_text
-from rewards import Score
+from rewards import Score, Template
 from rewards.baselines import written
 
 NO_PREDICTION = "no prediction has this id"
@@ -33,12 +33,14 @@ class Predictions:
 
     Attributes:
         responses: Text by prompt id.
+        bare: Ids of prompts whose answer came without tags, which no template asks to think before.
         unusable: Why the line of a prompt has none, by prompt id.
         unknown: Ids that no prompt has.
         problems: `file:line: reason` of lines that were not used.
     """
 
     responses: dict[str, str] = field(default_factory=dict)
+    bare: set[str] = field(default_factory=set)
     unusable: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -71,22 +73,37 @@ def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions
 
 def score_predictions(
     config: RunConfig, predictions: Predictions, prompts: Sequence[VideoPrompt]
-) -> tuple[list[EvalSample], JudgeReport]:
+) -> tuple[list[EvalSample], list[JudgeReport]]:
     """One sample per prompt, in order, scored as a policy's; a prompt without a prediction has no score and counts 0.
 
     Returns:
-        The samples, and what the judge of captions did.
+        The samples, and what the judges of captions did.
 
     Raises:
         EndpointError: the judge of captions cannot be used.
     """
-    reward = config.reward
-    options = {str(task): given for task, given in reward.options.items()}
-    worker = RewardWorker(reward.mode, config.data.template, options, judge=judge_settings(config))
     answered = [prompt for prompt in prompts if prompt.id in predictions.responses]
-    items = [(prompt, _response(predictions.responses[prompt.id])) for prompt in answered]
-    scores = dict(zip((prompt.id for prompt in answered), worker.score(items, by_rule=True), strict=True))
-    return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts], worker.judge_report()
+    bare = [prompt for prompt in answered if prompt.id in predictions.bare]
+    whole = [prompt for prompt in answered if prompt.id not in predictions.bare]
+    scores: dict[str, Score] = {}
+    reports = []
+    for template, its in ((config.data.template, whole), ("direct", bare)):
+        if its:
+            found, report = _scored(config, template, its, predictions.responses)
+            scores |= found
+            reports.append(report)
+    return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts], reports
+
+
+def _scored(
+    config: RunConfig, template: Template, prompts: Sequence[VideoPrompt], responses: Mapping[str, str]
+) -> tuple[dict[str, Score], JudgeReport]:
+    """Scores by prompt id, of responses as the template asks for them."""
+    options = {str(task): given for task, given in config.reward.options.items()}
+    worker = RewardWorker(config.reward.mode, template, options, judge=judge_settings(config))
+    items = [(prompt, _response(responses[prompt.id])) for prompt in prompts]
+    scores = worker.score(items, by_rule=True)
+    return dict(zip((prompt.id for prompt in prompts), scores, strict=True)), worker.judge_report()
 
 
 def notes(predictions: Predictions, most: int = 5) -> Iterator[str]:
@@ -113,6 +130,8 @@ def _take(fields: Mapping[str, Any], name: str, found: Predictions) -> None:
     response = fields["response"] if "response" in fields else written(blocks) if blocks else None
     if isinstance(response, str) and all(isinstance(text, str) for text in blocks.values()):
         found.responses[name] = response
+        if "response" not in fields:
+            found.bare.add(name)
     else:
         found.unusable[name] = "its prediction has no response, or one that is not text"
 

@@ -113,12 +113,36 @@ def test_a_line_per_sample_says_what_came_of_it(recipe: Path) -> None:
     assert (missing["score"], missing["reason"]) == (None, "no prediction has this id")
 
 
+def test_an_answer_without_tags_is_well_formed(recipe: Path) -> None:
+    """The thinking template asks a response to think first; nobody asked that of a bare answer."""
+    evaluate(recipe, [{"id": "a", "answer": "1 to 3"}, {"id": "b", "response": "<answer>2 to 4</answer>"}])
+    lines = {line["id"]: line for line in records(recipe.parent / "runs/x-evaluation/samples.jsonl")}
+    assert lines["mine/a"]["score"]["rewards"] == {"format": 1.0, "iou": 1.0}
+    assert lines["mine/b"]["score"]["rewards"] == {"format": 0.0, "iou": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"), [([], "it is empty"), ([{"id": "zebra", "answer": "1 to 2"}], "'zebra'")]
+)
+def test_a_file_for_none_of_the_prompts_is_refused(recipe: Path, lines: list[Any], said: str) -> None:
+    done = evaluate(recipe, lines)
+    assert done.exit_code == 2
+    assert "has no prediction for any of the prompts" in done.output and said in done.output
+    assert not (recipe.parent / "runs").exists()
+
+
+def test_predictions_and_a_checkpoint_exclude_each_other(recipe: Path) -> None:
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}], "--checkpoint", "runs/x/final")
+    assert done.exit_code == 2
+    assert "exclude each other" in done.output
+
+
 def test_predictions_are_scored_anew_and_do_not_overwrite_others(recipe: Path) -> None:
-    evaluate(recipe, [])
+    evaluate(recipe, [{"id": "a", "answer": "8 to 9"}])
     assert figures(results_of(recipe), "mine")["mIoU"] == "0.00"
     assert evaluate(recipe, [{"id": "a", "answer": "1 to 3"}]).exit_code == 0
     assert figures(results_of(recipe), "mine")["mIoU"] == "25.00"
-    other = write_lines(recipe.with_name("other.jsonl"), [])
+    other = write_lines(recipe.with_name("other.jsonl"), [{"id": "a", "answer": "8 to 9"}])
     refused = CliRunner().invoke(app, ["--config", str(recipe), "--predictions", str(other)])
     assert refused.exit_code == 2
     assert "answers.predictions" in refused.output
