@@ -31,8 +31,9 @@ def deepspeed_config(settings: LearnerSettings, world_size: int) -> dict[str, An
         "wall_clock_breakdown": False,
     }
     if settings.dtype == "bfloat16":
-        # In bfloat16 a sum over micro-batches loses what is below 1/256 of it.
+        # In bfloat16 a sum over micro-batches or ranks loses what is below 1/256 of it.
         config["data_types"] = {"grad_accum_dtype": "fp32"}
+        config["communication_data_type"] = "fp32"
     return config
 
 

@@ -62,7 +62,7 @@ class BatchRunner:
         """One optimizer step on the global batch, of which `rows` is this rank's share.
 
         Raises:
-            FloatingPointError: the loss is not finite; the weights were not changed.
+            FloatingPointError: the loss of some rank is not finite; no rank has changed its weights.
         """
         sums = StepSums()
         passes = self._passes(rows)
@@ -79,10 +79,10 @@ class BatchRunner:
                 self._engine.backward(loss * weight, scale_wrt_gas=False)
             if each.real:
                 sums.add(part)
-        if not math.isfinite(sums.loss):
-            raise FloatingPointError(
-                f"the loss of optimizer step {self._engine.global_steps + 1} is {sums.loss}"
-            )
+        # A rank that raised alone would leave the others waiting in the update.
+        if _most([not math.isfinite(sums.loss)])[0]:
+            step = self._engine.global_steps + 1
+            raise FloatingPointError(f"the loss of optimizer step {step} is not finite; here {sums.loss}")
         return self._update(sums, watch)
 
     def logprobs(self, rows: Sequence[Row]) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""With weights in bfloat16, gradients of micro-batches add up in float32 at every ZeRO stage that can."""
+"""With weights in bfloat16, gradients of micro-batches and ranks add up in float32 at every ZeRO stage that can."""
 
 from __future__ import annotations
 
@@ -99,3 +99,29 @@ def test_two_ranks_take_one_step(policy_folder: Path) -> None:
     for stage in STAGES:
         assert first[stage] == second[stage]
         assert first[stage][0] == pytest.approx(norm, rel=0.1)
+
+
+def gradients_by_shares(rank: int, port: int, folder: Path) -> dict[int, list[dict[str, Any]]]:
+    """By ZeRO stage, whole gradients where both ranks have the first sample, both the second, and one of each."""
+    samples = [replace(sample, rollout_logprobs=[]) for sample in make_samples(1, 2)]
+    found: dict[int, list[dict[str, Any]]] = {}
+    for stage in STAGES:
+        still = SETTINGS | {"zero_stage": stage, "learning_rate": 0.0, "max_grad_norm": 0.0}
+        learner = two_ranks.start(rank, port, folder, still)
+        found[stage] = []
+        for which in (0, 1, rank):
+            with gradients_of(learner) as gradients:
+                learner.step([samples[which]], 10, 2, "sft")
+            found[stage].append({name: gradient.tolist() for name, gradient in gradients.items()})
+    return found
+
+
+def test_two_ranks_add_up_in_float32(policy_folder: Path) -> None:
+    found, _ = two_ranks.run(gradients_by_shares, free_port(), policy_folder)
+    for stage in STAGES:
+        first, second, each = found[stage]
+        for name, gradient in each.items():
+            mean = (torch.tensor(first[name]) + torch.tensor(second[name])) / 2
+            largest = mean.abs().max()
+            assert largest > 0, name
+            assert (torch.tensor(gradient) - mean).abs().max() <= 1e-5 * largest, f"stage {stage}: {name}"

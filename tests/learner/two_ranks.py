@@ -94,6 +94,7 @@ def everything(
     start(rank, port, exportable, each[3]).export_hf(str(target / "export"))
     losses = {stage: gradients(rank, port, folder, moved, stage, target, NUM_RANKS) for stage in each}
     one_rank_without_a_clip(rank, port, folder)
+    one_rank_with_a_broken_loss(rank, port, folder)
     return steps, resumes, losses
 
 
@@ -170,6 +171,18 @@ def one_rank_without_a_clip(rank: int, port: int, folder: Path) -> None:
         samples = [replace(sample, clip=None, prompt_token_ids=encoded.token_ids) for sample in samples]
     tokens = sum(len(sample.response_token_ids) for sample in samples)
     assert math.isfinite(learner.step(samples, 2 * tokens, 4, "grpo").grad_norm)
+
+
+def one_rank_with_a_broken_loss(rank: int, port: int, folder: Path) -> None:
+    """Both refuse the step: the other would wait for this one in its update, or update alone."""
+    learner = start(rank, port, folder, {"zero_stage": 2})
+    before = weights_of(learner)
+    samples = make_samples(1, 2, 3)
+    if rank == 1:
+        samples = [replace(sample, advantage=math.nan) for sample in samples]
+    with pytest.raises(FloatingPointError, match="optimizer step 1 is not finite"):
+        learner.step(samples, 4, 4, "grpo")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights_of(learner).items())
 
 
 def start(
