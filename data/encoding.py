@@ -109,7 +109,7 @@ class VideoEncoder:
             self._encode_video(clip) if pixels else (torch.empty(0), patch_grid(clip, self._patch_size))
         )
         num_video_tokens = int(grid.prod()) // self._layout.spatial_merge_size**2
-        token_ids = self._token_ids(prompt, num_video_tokens)
+        token_ids = self.prompt_ids(prompt, num_video_tokens)
         return EncodedPrompt(
             token_ids=token_ids,
             position_ids=mrope_position_ids(token_ids, grid, [clip.seconds_per_grid], self._layout),
@@ -119,17 +119,12 @@ class VideoEncoder:
             num_video_tokens=num_video_tokens,
         )
 
-    def _encode_video(self, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
-        encoded = self._processor.video_processor(
-            [clip.frames],
-            video_metadata=[VideoMetadata(**video_metadata(clip))],
-            return_tensors="pt",
-            **VIDEO_KWARGS,
-        )
-        return encoded["pixel_values_videos"], encoded["video_grid_thw"]
+    def prompt_ids(self, prompt: VideoPrompt, num_video_tokens: int) -> list[int]:
+        """The prompt's tokens with the placeholder repeated `num_video_tokens` times.
 
-    def _token_ids(self, prompt: VideoPrompt, num_video_tokens: int) -> list[int]:
-        """The prompt's tokens with the placeholder repeated `num_video_tokens` times."""
+        Raises:
+            ValueError: the prompt's text holds a video placeholder of its own.
+        """
         token_ids: list[int] = self._processor.tokenizer.encode(
             self.prompt_text(prompt), add_special_tokens=False
         )
@@ -140,6 +135,15 @@ class VideoEncoder:
             )
         at = token_ids.index(self.video_token_id)
         return token_ids[:at] + [self.video_token_id] * num_video_tokens + token_ids[at + 1 :]
+
+    def _encode_video(self, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
+        encoded = self._processor.video_processor(
+            [clip.frames],
+            video_metadata=[VideoMetadata(**video_metadata(clip))],
+            return_tensors="pt",
+            **VIDEO_KWARGS,
+        )
+        return encoded["pixel_values_videos"], encoded["video_grid_thw"]
 
 
 def vllm_request(

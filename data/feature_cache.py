@@ -6,11 +6,14 @@ bytes; what was used longest ago goes first.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import logging
 import os
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -19,8 +22,11 @@ from torch import Tensor
 
 SUFFIX = ".safetensors"
 FEATURES = "features"
+LOCK = "lock"
 # Seconds after which a file that is still being written belongs to a process that died.
 ABANDONED_S = 3600.0
+
+_log = logging.getLogger(__name__)
 
 
 def feature_key(clip_digest: str, tower_digest: str) -> str:
@@ -39,7 +45,7 @@ class FeatureCache:
 
     Args:
         folder: Created if needed.
-        max_bytes: Writers keep the folder below this; readers leave it at 0.
+        max_bytes: All writers together keep the features below this; readers leave it at 0.
     """
 
     def __init__(self, folder: Path, max_bytes: int = 0) -> None:
@@ -56,28 +62,53 @@ class FeatureCache:
         path = self._path(key)
         try:
             features = load(path.read_bytes())[FEATURES]
-            os.utime(path)
         except FileNotFoundError:
             return None
         except (SafetensorError, KeyError):
             # Torn by a full disk or a crash of the machine: as good as absent.
             path.unlink(missing_ok=True)
             return None
+        # A reader may see a folder that only writers can change.
+        with suppress(OSError):
+            os.utime(path)
         return features
 
+    def refresh(self, key: str) -> bool:
+        """Whether there are features, which then count as used just now; does not read them."""
+        try:
+            os.utime(self._path(key))
+        except FileNotFoundError:
+            return False
+        return True
+
     def put(self, key: str, features: Tensor) -> None:
-        """Store features; what was used longest ago makes room. Those larger than the whole cache are not kept."""
+        """Store features; what was used longest ago makes room.
+
+        Those larger than the whole cache are not kept, nor those the disk has no room for: they are computed again.
+        """
         content = save({FEATURES: features.detach().cpu().contiguous()})
         if len(content) > self._max_bytes:
             return
-        self._make_room(len(content))
         unfinished = self._folder / f".{uuid.uuid4().hex}"
-        unfinished.write_bytes(content)
-        os.replace(unfinished, self._path(key))
+        try:
+            unfinished.write_bytes(content)
+            with self._only_writer():
+                self._make_room(len(content))
+                os.replace(unfinished, self._path(key))
+        except OSError as error:
+            _log.warning("features of a clip are not kept in %s: %s", self._folder, error)
+            unfinished.unlink(missing_ok=True)
 
     def nbytes(self) -> int:
         """Bytes in use."""
         return sum(size for _, size, _ in self._entries())
+
+    @contextmanager
+    def _only_writer(self) -> Iterator[None]:
+        """Between looking for room and taking it no other process takes it."""
+        with (self._folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _remove_abandoned(self) -> None:
         """What a crash left half written: no reader looks for it, and the bound does not count it."""

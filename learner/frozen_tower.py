@@ -58,8 +58,8 @@ class FrozenTower:
         return self._cache.get(feature_key(clip_digest, self.digest)) if self._cache else None
 
     def keeps(self, clip_digest: str) -> bool:
-        """Whether the cache has a clip's features; does not read them."""
-        return self._cache is not None and feature_key(clip_digest, self.digest) in self._cache
+        """Whether the cache has a clip's features, which the coming step will use; does not read them."""
+        return self._cache is not None and self._cache.refresh(feature_key(clip_digest, self.digest))
 
     @torch.no_grad()
     def compute(self, encoded: EncodedPrompt, clip_digest: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -94,8 +95,8 @@ class LearnerGroup:
 
     def compute_features(self, clips: Sequence[Any], prompts: Sequence[VideoPrompt]) -> str:
         """Bring the feature cache up to these clips, shared among the ranks; returns the frozen tower's digest."""
-        count = len(self._actors)
-        calls = [(list(clips[rank::count]), list(prompts[rank::count])) for rank in range(count)]
+        shares = deal_videos(prompts, len(self._actors))
+        calls = [([clips[one] for one in its], [prompts[one] for one in its]) for its in shares]
         digest: str = self._all("compute_features", calls, "computing vision features")[0]
         return digest
 
@@ -157,6 +158,17 @@ class LearnerGroup:
     ) -> list[Any]:
         named = [(method, *arguments) for arguments in calls]
         return call_all(self._actors, "call", named, what, deadline_s or self._deadline_s)
+
+
+def deal_videos(prompts: Sequence[VideoPrompt], ranks: int) -> list[list[int]]:
+    """Which prompts' clips each rank computes. Those of one video go to one rank, which meets it a second time in the
+    cache; two ranks would compute it side by side.
+    """
+    by_video: dict[str, list[int]] = defaultdict(list)
+    for number, prompt in enumerate(prompts):
+        by_video[prompt.video].append(number)
+    dealt = list(by_video.values())
+    return [list(chain.from_iterable(dealt[rank::ranks])) for rank in range(ranks)]
 
 
 def _create_actor(options: Mapping[str, Any]) -> Any:

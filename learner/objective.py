@@ -6,7 +6,10 @@ micro-batches and learner ranks gives exactly the value for the whole batch.
 
 Papers: PPO (arXiv 1707.06347), GRPO (DeepSeekMath, arXiv 2402.03300), DAPO (arXiv 2503.14476), Dr. GRPO
 (arXiv 2503.20783), GSPO (arXiv 2507.18071), MiniMax-M1 (arXiv 2506.13585), RLOO (arXiv 2402.14740); the KL
-estimators of J. Schulman, "Approximating KL divergence", 2020. `learner.recipes` says which goes with which.
+estimators of J. Schulman, "Approximating KL divergence", 2020; truncated importance sampling between engines of
+F. Yao et al., "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training", 2025, and masked of J. Liu et
+al., "When Speed Kills Stability", 2025, and IcePop (Ring-1T, arXiv 2510.18855). `learner.recipes` says which goes with
+which.
 """
 
 from __future__ import annotations
@@ -115,6 +118,10 @@ def importance_correction(ratio: Tensor, correction: Correction, cap: float) -> 
 
     The gradient of a clipped loss has the ratio as its weight wherever clipping leaves one. The factor is of the whole
     loss, so that a cap within the clipping range bounds that weight and changes nothing about what is clipped.
+
+    The papers weigh by old policy over behaviour policy, two engines with the same weights. Without a pass of the old
+    policy the ratio is the policy's own: with several updates per batch, or with stale groups, it holds what learning
+    has moved too, and `mask` also leaves out what moved beyond the cap.
 
     Args:
         ratio: [tokens], without gradient.

@@ -101,7 +101,7 @@ def check_placeholders(prompt: VideoPrompt, encoded: EncodedPrompt, video_token_
 
 
 def check_sample(sample: TrainSample, encoded: EncodedPrompt, video_token_id: int) -> None:
-    """A sample must carry the prompt as the learner encodes it; supervised samples carry none.
+    """A sample that carries its prompt must carry it as the learner encodes it.
 
     Raises:
         PromptMismatchError: it does not, or its response cannot be trained on.

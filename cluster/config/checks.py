@@ -45,11 +45,17 @@ def _group(config: RunConfig) -> Iterator[Problem]:
 def _batch(config: RunConfig) -> Iterator[Problem]:
     ranks = config.learner.num_workers
     # Ranks share by work, so that shares need not be equal; but none may be empty.
-    responses = config.grpo.prompts_per_step * config.rollout.group_size
-    if config.run.algorithm == "grpo" and responses < ranks:
+    grpo = config.grpo
+    responses = grpo.prompts_per_step // grpo.updates_per_step * config.rollout.group_size
+    if config.run.algorithm == "grpo" and grpo.updates_per_step > grpo.prompts_per_step:
         yield Problem(
-            ("grpo.prompts_per_step", "rollout.group_size", "learner.num_workers"),
-            f"{responses} responses per step cannot be shared by {ranks} learner ranks",
+            ("grpo.updates_per_step", "grpo.prompts_per_step"),
+            f"{grpo.prompts_per_step} groups cannot be shared by {grpo.updates_per_step} updates",
+        )
+    elif config.run.algorithm == "grpo" and responses < ranks:
+        yield Problem(
+            ("grpo.prompts_per_step", "grpo.updates_per_step", "rollout.group_size", "learner.num_workers"),
+            f"{responses} responses per update cannot be shared by {ranks} learner ranks",
         )
     if config.has_cold_start and config.cold_start.batch_size < ranks:
         yield Problem(

@@ -74,6 +74,10 @@ class UsableClips:
             return f"prompt {prompt.id}: {tokens} tokens with its clip, {allowed}"
         return None
 
+    def tokens(self, prompt: VideoPrompt) -> int:
+        """How many tokens the clip of a requested prompt takes."""
+        return self._pool.tokens(prompt)
+
     def duration(self, prompt: VideoPrompt) -> float:
         """See `ClipPool.duration`."""
         return self._pool.duration(prompt)

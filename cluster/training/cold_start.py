@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from cluster.config import RunConfig
 from cluster.evaluation.greedy import Question, ask
@@ -115,12 +116,15 @@ class DemonstrationBatches:
         clips = self._system.clips
         clips.prefetch(self._coming())
         found = take_usable(partial(self._mix.draw, self._step), clips, self._size, self._mix.size)
-        encode = self._system.encoder.response_ids
-        return [
-            TrainSample(one.prompt, [], encode(self._response(one.prompt, write)), clip)
-            for one, clip in found
-            if clip is not None
-        ]
+        return [self._sample(one.prompt, clip, write) for one, clip in found if clip is not None]
+
+    def _sample(
+        self, prompt: VideoPrompt, clip: Any, write: Callable[[Scene, VideoPrompt], str]
+    ) -> TrainSample:
+        """With the prompt's tokens, by which ranks share the work."""
+        encoder, clips = self._system.encoder, self._system.clips
+        prompt_ids = encoder.prompt_ids(prompt, clips.tokens(prompt))
+        return TrainSample(prompt, prompt_ids, encoder.response_ids(self._response(prompt, write)), clip)
 
     def _response(self, prompt: VideoPrompt, write: Callable[[Scene, VideoPrompt], str]) -> str:
         scene = self._scenes.get(prompt.id)

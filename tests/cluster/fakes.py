@@ -61,6 +61,9 @@ class FakeClips:
     def problem(self, prompt: VideoPrompt) -> str | None:
         return f"{prompt.id} is broken" if prompt.id in self.broken else None
 
+    def tokens(self, prompt: VideoPrompt) -> int:
+        return 4
+
     def metrics(self) -> dict[str, float]:
         return {"hits": 3, "misses": 1, "quarantined": len(self.broken)}
 
@@ -159,6 +162,9 @@ class FakeEncoder:
 
     def text_tokens(self, prompt: VideoPrompt) -> int:
         return len(prompt.question)
+
+    def prompt_ids(self, prompt: VideoPrompt, num_video_tokens: int) -> list[int]:
+        return [*map(ord, prompt.question), *[1] * num_video_tokens]
 
     def response_ids(self, text: str) -> list[int]:
         return [ord(letter) for letter in text]

@@ -25,7 +25,21 @@ CASES = {
     "fewer responses than ranks": (
         {"grpo": {"prompts_per_step": 1}, "rollout": {"group_size": 3}, "learner": {"num_workers": 4}},
         "learner.num_workers",
-        "3 responses per step cannot be shared by 4 learner ranks",
+        "3 responses per update cannot be shared by 4 learner ranks",
+    ),
+    "fewer responses of an update than ranks": (
+        {
+            "grpo": {"prompts_per_step": 4, "updates_per_step": 4},
+            "rollout": {"group_size": 8},
+            "learner": {"num_workers": 16},
+        },
+        "grpo.updates_per_step",
+        "8 responses per update cannot be shared by 16 learner ranks",
+    ),
+    "fewer groups than updates": (
+        {"grpo": {"prompts_per_step": 2, "updates_per_step": 3}},
+        "grpo.updates_per_step",
+        "2 groups cannot be shared by 3 updates",
     ),
     "fewer demonstrations than ranks": (
         {"cold_start": {"batch_size": 3}, "learner": {"num_workers": 4}},

@@ -115,6 +115,22 @@ def test_the_learner_is_set_up_as_configured() -> None:
     assert (settings.total_steps, settings.learning_rate, settings.kl_coef) == (11, 0.5, 0.1)
 
 
+def test_what_saves_memory_and_time_is_set_up_as_configured() -> None:
+    frozen = {
+        "gradient_checkpointing": True,
+        "offload_optimizer": True,
+        "freeze_vision": True,
+        "feature_cache_gib": 2.0,
+    }
+    settings = learner_settings(make_config(learner=frozen), 1, 0.5, 0.0)
+    assert settings.gradient_checkpointing and settings.offload_optimizer and settings.freeze_vision
+    assert settings.feature_cache_bytes == 2 << 30
+    plain = learner_settings(make_config(), 1, 0.5, 0.0)
+    assert not (plain.gradient_checkpointing or plain.offload_optimizer or plain.freeze_vision)
+    lora = learner_settings(make_config(learner={"lora_rank": 4, "lora_alpha": 12.0}), 1, 0.5, 0.0)
+    assert (plain.lora_rank, lora.lora_rank, lora.lora_alpha) == (0, 4, 12.0)
+
+
 ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -57,7 +60,53 @@ def test_a_torn_file_is_as_good_as_none(tmp_path: Path) -> None:
     assert KEY not in cache
     cache.put(KEY, torch.ones(50))
     assert cache.get(KEY) is not None
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert [entry.name for entry in tmp_path.glob("*.safetensors")] == [path.name]
+
+
+def test_refreshing_keeps_what_the_next_step_needs(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, 2 * 4200)
+    for number, key in enumerate("ab"):
+        cache.put(key, torch.zeros(100, 10))
+        os.utime(tmp_path / f"{key}.safetensors", (number, number))
+    assert cache.refresh("a") and not cache.refresh("c")
+    cache.put("c", torch.zeros(100, 10))
+    assert [key for key in "abc" if key in cache] == ["a", "c"]
+
+
+def test_a_disk_without_room_costs_a_pass_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    cache = FeatureCache(tmp_path, 10_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        cache.put(KEY, torch.zeros(50))
+    assert cache.get(KEY) is None
+    assert not list(tmp_path.glob(".*"))
+    assert "No space left on device" in caplog.text
+
+
+def fill(folder: Path, name: str, most: Any) -> None:
+    cache = FeatureCache(folder, 3 * 4200)
+    for number in range(40):
+        cache.put(f"{name}{number}", torch.zeros(100, 10))
+        with most.get_lock():
+            most.value = max(most.value, cache.nbytes())
+
+
+def test_several_writers_stay_below_the_bound(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    most = context.Value("q", 0)
+    writers = [context.Process(target=fill, args=(tmp_path, name, most)) for name in "abcd"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+        assert writer.exitcode == 0
+    assert 0 < most.value <= 3 * 4200
 
 
 def test_what_a_crash_left_half_written_is_removed_by_the_next_writer(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 
 from learner.batching import RowSize
+from learner.group import deal_videos
 from learner.sharding import imbalance, shard_groups, shard_work
+from tests.learner.tiny import make_samples
 
 
 def clips(seed: int, groups: int, prompts: tuple[int, int], responses: tuple[int, int]) -> list[RowSize]:
@@ -117,3 +120,11 @@ def test_a_tower_that_trains_counts() -> None:
 def test_fewer_rows_than_ranks_is_an_error() -> None:
     with pytest.raises(ValueError, match="2 rows cannot be shared by 3 learner ranks"):
         shard_groups([RowSize("a", 5, 3)] * 2, 3)
+
+
+def test_clips_of_one_video_go_to_one_rank() -> None:
+    prompt = make_samples(1, 1)[0].prompt
+    prompts = [replace(prompt, id=str(number), video=f"{number // 3}.mp4") for number in range(10)]
+    shares = deal_videos(prompts, 3)
+    assert shares == [[0, 1, 2, 9], [3, 4, 5], [6, 7, 8]]
+    assert deal_videos([], 2) == [[], []]
