@@ -17,7 +17,7 @@ from data.schema import VideoPrompt
 from learner.batching import RowSize
 from learner.calls import call_all
 from learner.report import StepReport, merge_reports
-from learner.settings import LearnerSettings, Objective
+from learner.settings import BatchSize, LearnerSettings, Objective
 from learner.sharding import imbalance, shard_groups, shard_work
 
 if TYPE_CHECKING:
@@ -72,16 +72,21 @@ class LearnerGroup:
         calls = [("start", address, port, rank, size) for rank in range(size)]
         call_all(self._actors, "call", calls, "loading the policy", deadline_s)
 
-    def step(self, samples: Sequence[TrainSample], kind: Objective) -> StepReport:
+    def step(
+        self, samples: Sequence[TrainSample], kind: Objective, size: BatchSize | None = None
+    ) -> StepReport:
         """One optimizer step on a whole batch.
+
+        Args:
+            size: Of the batch, where it has more responses than these: others whose gradient is 0.
 
         Raises:
             ValueError: fewer samples than ranks.
         """
-        tokens = sum(len(sample.response_token_ids) for sample in samples)
+        size = size or BatchSize(sum(len(sample.response_token_ids) for sample in samples), len(samples))
         sizes = self._sizes(samples)
         shards = shard_groups(sizes, len(self._actors))
-        calls = [([samples[row] for row in shard], tokens, len(samples), kind) for shard in shards]
+        calls = [([samples[row] for row in shard], size.tokens, size.responses, kind) for shard in shards]
         report = merge_reports(self._all("step", calls, "taking an optimizer step"))
         return replace(report, imbalance=imbalance([shard_work(sizes, shard) for shard in shards]))
 

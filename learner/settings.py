@@ -12,6 +12,19 @@ Schedule = Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
+class BatchSize:
+    """What the means of an objective are over.
+
+    Attributes:
+        tokens: Response tokens.
+        responses: Responses.
+    """
+
+    tokens: int
+    responses: int
+
+
+@dataclass(frozen=True)
 class LearnerSettings:
     """How the learner turns a batch into one optimizer step.
 

@@ -24,7 +24,7 @@ class Group:
         clip: Object reference of the decoded clip.
         rewards: Total of each score, with what the response's length costs and what the order of frames gains.
         staleness: Learner version minus the oldest behaviour version in the group, when it was taken.
-        advantages: Of each response, once the batch is complete; empty where the group is not learned from.
+        advantages: Of each response, once the batch is complete; empty where the group is not part of it.
         order: How the policy did with the frames shuffled; None where the task has no such bonus.
     """
 
@@ -61,7 +61,7 @@ def set_advantages(groups: Sequence[Group], config: RunConfig) -> None:
     """Compare every response with its group, or with the batch where the objective says so.
 
     Args:
-        groups: The whole batch that is learned from.
+        groups: The whole batch.
     """
     rewards = torch.tensor([group.rewards for group in groups])
     for group, its in zip(

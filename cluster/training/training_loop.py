@@ -19,6 +19,7 @@ from cluster.training.frontier import CHECKPOINTS, POLICY, Frontier
 from cluster.training.groups import Group, set_advantages
 from cluster.training.step_records import sample_records, step_record
 from learner.report import StepReport, follow
+from learner.settings import BatchSize
 
 
 def train(
@@ -40,7 +41,7 @@ def train(
         began = time.monotonic()
         producer.fill(steps_trained=step - 1)
         taken, admitted = collect_groups(producer, curriculum, config, step)
-        report = learn(system, admitted, config)
+        report = learn(system, set_batch(taken, admitted, config), admitted, config)
         # With groups of later steps under way the next ones are submitted before this sync pauses sampling.
         sync_seconds = system.sync(system.version + 1)
         seconds = time.monotonic() - began
@@ -62,7 +63,7 @@ def train(
 def collect_groups(
     producer: GroupProducer, curriculum: Curriculum, config: RunConfig, step: int
 ) -> tuple[Taken, list[Group]]:
-    """The groups of a step, and those of them worth an update, with their advantages.
+    """The groups of a step, and those of them worth an update.
 
     With dynamic sampling (DAPO, arXiv 2503.14476, section 3.2) further prompts take the place of groups that are not
     admitted, for a bounded number of rounds.
@@ -76,29 +77,48 @@ def collect_groups(
         more = producer.take(step, wanted - len(admitted))
         taken = taken.plus(more)
         admitted += curriculum.admit(more.groups)
-    if admitted:
-        # Not before the last of them is there: some objectives divide by the standard deviation of the whole batch.
-        set_advantages(admitted, config)
     return taken, admitted
 
 
-def learn(system: System, groups: Sequence[Group], config: RunConfig) -> StepReport | None:
-    """The optimizer steps on the admitted groups; None when there are too few to share among the ranks.
+def set_batch(taken: Taken, admitted: Sequence[Group], config: RunConfig) -> Sequence[Group]:
+    """The groups that the objective's means are over, with their advantages.
 
-    Several updates each take their share of the groups, in order; the later ones are off-policy by so many steps,
+    A group without a spread needs no pass where nothing but its reward could move it; it is of the batch all the same,
+    or rewards would move what the loss is divided by. It is not where others took its place, or were meant to.
+    """
+    grpo = config.grpo
+    batch = admitted
+    if not grpo.dynamic_sampling and config.curriculum.min_spread is None:
+        batch = [group for group in taken.groups if group.staleness <= grpo.max_staleness]
+    if batch:
+        # Not before the last of them is there: some objectives divide by the standard deviation of the whole batch.
+        set_advantages(batch, config)
+    return batch
+
+
+def learn(
+    system: System, batch: Sequence[Group], admitted: Sequence[Group], config: RunConfig
+) -> StepReport | None:
+    """The optimizer steps on a batch; None when too little of it is admitted to be shared among the ranks.
+
+    Several updates each take their share of the batch, in order; the later ones are off-policy by so many steps,
     which the importance ratio sees.
     """
-    updates = min(config.grpo.updates_per_step, len(groups))
-    shares = [
-        groups[number * len(groups) // updates : (number + 1) * len(groups) // updates]
-        for number in range(updates)
-    ]
+    # Not by prompt: a small dataset may give the same one twice.
+    updates, learned = config.grpo.updates_per_step, set(map(id, admitted))
     reports = []
-    for share in shares:
-        samples = [sample for group in share for sample in group.samples()]
+    for number in range(updates):
+        share = batch[number * len(batch) // updates : (number + 1) * len(batch) // updates]
+        samples = [sample for group in share if id(group) in learned for sample in group.samples()]
         if len(samples) >= config.learner.num_workers:
-            reports.append(system.learner.step(samples, "grpo"))
+            reports.append(system.learner.step(samples, "grpo", size_of(share)))
     return follow(reports) if reports else None
+
+
+def size_of(groups: Sequence[Group]) -> BatchSize:
+    """What a mean over all of the groups' responses divides by."""
+    lengths = [len(response.token_ids) for group in groups for response in group.rollout.responses]
+    return BatchSize(sum(lengths), len(lengths))
 
 
 def check_mismatch(step: int, report: StepReport | None, config: RunConfig) -> None:

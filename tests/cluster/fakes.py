@@ -14,6 +14,7 @@ from cluster.config import RunConfig
 from data.records import Response, Rollout, TrainSample
 from data.schema import Task, VideoPrompt
 from learner.report import StepReport, StepSums
+from learner.settings import BatchSize
 from rewards import Score
 
 
@@ -131,14 +132,16 @@ class FakeLearner:
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, list[TrainSample]]] = []
+        self.sizes: list[BatchSize | None] = []
         self.saved: list[dict[str, Any]] = []
         self.written: list[str] = []
         self.mismatch = 1.0
         # What each step adds to the mismatch of the next.
         self.drift = 0.0
 
-    def step(self, samples: Sequence[TrainSample], kind: str) -> StepReport:
+    def step(self, samples: Sequence[TrainSample], kind: str, size: BatchSize | None = None) -> StepReport:
         self.steps.append((kind, list(samples)))
+        self.sizes.append(size)
         tokens = sum(len(sample.response_token_ids) for sample in samples)
         sums = StepSums(loss=0.25, entropy=2.0 * tokens, mismatch=self.mismatch * tokens, tokens=tokens)
         self.mismatch += self.drift

@@ -20,6 +20,7 @@ from cluster.training.frontier import Frontier, last_frontier
 from cluster.training.training_loop import check_mismatch, learn, train
 from learner.checkpoint import seal, unfinished_name
 from learner.report import StepReport, StepSums
+from learner.settings import BatchSize
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts
 
 PROMPTS = PromptSet(make_prompts(10), make_prompts(2, prefix="h"), {})
@@ -122,7 +123,24 @@ def test_one_group_can_be_shared_by_two_ranks(tmp_path: Path) -> None:
     run_loop(tmp_path / "run", system, steps=1, prompts_per_step=10)
     ((_, rows),) = system.learner.steps
     assert {row.prompt.id for row in rows} == {"p0"}
-    assert learn(system, [], make_config()) is None  # type: ignore[arg-type]
+    assert learn(system, [], [], make_config()) is None  # type: ignore[arg-type]
+
+
+def test_groups_without_a_spread_take_no_pass_and_count_in_the_means(tmp_path: Path) -> None:
+    """Else what the rewards say would move what the loss is divided by."""
+    system = FakeSystem(flat={"p1", "p2", "p3"})
+    run_loop(tmp_path / "run", system, steps=1, prompts_per_step=10, updates_per_step=2)
+    rows = [len(its) for _, its in system.learner.steps]
+    # Groups of two responses of two tokens each.
+    assert sum(rows) == 2 * 7
+    assert system.learner.sizes == [BatchSize(tokens=20, responses=10)] * 2
+
+
+def test_what_takes_the_place_of_others_counts_alone(tmp_path: Path) -> None:
+    system = FakeSystem(flat={"p1", "p2", "p3"})
+    run_loop(tmp_path / "run", system, steps=1, prompts_per_step=4, dynamic_sampling=9)
+    ((_, rows),), (size,) = system.learner.steps, system.learner.sizes
+    assert size == BatchSize(tokens=2 * len(rows), responses=len(rows))
 
 
 def test_dynamic_sampling_replaces_groups_without_a_spread(tmp_path: Path) -> None:

@@ -28,11 +28,14 @@ def logits_of(model: nn.Module, sample: TrainSample) -> Tensor:
     prompt, response = encoded.token_ids, sample.response_token_ids
     start = int(encoded.position_ids.max()) + 1
     after = torch.arange(start, start + len(response)).expand(3, -1)
+    clip = {
+        "pixel_values_videos": encoded.pixel_values_videos.to(model.dtype),
+        "video_grid_thw": encoded.video_grid_thw,
+    }
     logits = model(
         input_ids=torch.tensor([[*prompt, *response]]),
         position_ids=torch.cat([encoded.position_ids, after], dim=1)[:, None],
-        pixel_values_videos=encoded.pixel_values_videos.to(model.dtype),
-        video_grid_thw=encoded.video_grid_thw,
+        **(clip if sample.clip is not None else {}),
     ).logits[0]
     return logits[len(prompt) - 1 : len(prompt) + len(response) - 1]
 

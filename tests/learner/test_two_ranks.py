@@ -74,7 +74,7 @@ class Whole:
 @pytest.fixture(scope="module")
 def expected(policy_folder: Path, moved_folder: Path) -> dict[str, Whole]:
     """By objective."""
-    samples = make_samples(3, 3, 7)
+    samples = two_ranks.uneven_samples()
     rows = build_rows(samples, [sample.clip for sample in samples], RandomEncoder())  # type: ignore[arg-type]
     batch = lay_out([[row] for row in rows], torch.device("cpu"))
     model, moved = load(policy_folder).double(), load(moved_folder).double()

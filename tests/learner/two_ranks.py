@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 import torch
 from deepspeed.utils import safe_get_full_grad
 
+from data.records import TrainSample
 from learner import rank as rank_module
 from learner.batching import RowSize
 from learner.engine import build_reference
@@ -146,7 +147,7 @@ def gradients(
     runner._update = collect  # type: ignore[method-assign]
     for name in RECIPES:
         runner._settings = replace(objective_settings(name), **still)
-        losses[name] = step(learner, rank, 7, "grpo", ranks).loss
+        losses[name] = step_on(learner, rank, uneven_samples(), "grpo", ranks).loss
     if rank == 0:
         torch.save(found, gradients_file(target, stage, ranks))
     return losses
@@ -206,7 +207,20 @@ def start(
 
 def step(learner: LearnerRank, rank: int, seed: int, kind: str, ranks: int = NUM_RANKS) -> StepReport:
     """One step on this rank's share of three groups: of two ranks one runs more passes than the other."""
-    samples = make_samples(3, 3, seed)
+    return step_on(learner, rank, make_samples(3, 3, seed), kind, ranks)
+
+
+def uneven_samples() -> list[TrainSample]:
+    """A group of one, a whole one and one that lost a member; the second has no clip."""
+    first, whole, third = (make_samples(3, 3, 7)[start : start + 3] for start in (0, 3, 6))
+    text = RandomEncoder().encode(whole[0].prompt, None).token_ids
+    return [*first[:1], *[replace(one, clip=None, prompt_token_ids=text) for one in whole], *third[1:]]
+
+
+def step_on(
+    learner: LearnerRank, rank: int, samples: Sequence[TrainSample], kind: str, ranks: int
+) -> StepReport:
+    """One step on this rank's share of a batch."""
     sizes = [RowSize(s.prompt.id, len(s.prompt_token_ids), len(s.response_token_ids)) for s in samples]
     mine = [samples[row] for row in shard_groups(sizes, ranks)[rank]]
     tokens = sum(len(sample.response_token_ids) for sample in samples)
