@@ -117,15 +117,15 @@ def _decode(reports: Sequence[tuple[DatasetReport, Reading]], processes: int, ti
 
 
 def _add_findings(report: DatasetReport, reading: Reading, findings: Mapping[ClipKey, ClipFinding]) -> None:
-    """Each problem of a clip once, at the first prompt about it."""
+    """What keeps a clip from being used once, at the first prompt about it; a wrong length at each that lists it."""
     uses = Counter(prompt.clip_key for prompt in reading.prompts)
     for prompt, place in zip(reading.prompts, reading.places, strict=True):
         count, finding = uses.pop(prompt.clip_key, 0), findings[prompt.clip_key]
         others = f" ({count} prompts)" if count > 1 else ""
         if count and finding.problem:
             report.problems.append(f"{place}: {prompt.video}: {finding.problem}{others}")
-        elif count and (warning := length_warning(prompt, finding)):
-            report.warnings.append(f"{place}: {warning}{others}")
+        if warning := length_warning(prompt, finding):
+            report.warnings.append(f"{place}: {warning}")
 
 
 if __name__ == "__main__":

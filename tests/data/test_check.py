@@ -78,6 +78,7 @@ def test_every_problem_has_its_place(tmp_path: Path, own: Path) -> None:
     assert [message.removeprefix(str(own)) for message in found["warnings"]] == [
         ":7: interval [9, 10] reaches beyond the listed duration of 8 s",
         ":8: interval [6, 8.5] reaches beyond the listed duration of 8 s",
+        f":10: listed with 20 s, {tmp_path / 'a.mp4'} has 8.00 s",
     ]
     assert (found["entries"], found["prompts"], found["videos"], found["clips"]) == (11, 7, 3, 3)
 
@@ -94,13 +95,17 @@ def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
     assert found["clips"] == 0 and not any("gone.mp4" in problem for problem in found["problems"])
 
 
-def test_a_clip_of_another_length_than_listed_is_warned_of(tmp_path: Path) -> None:
+def test_every_line_that_lists_another_length_than_the_clip_has_is_warned_of(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=64, fps=8)
-    (tmp_path / "own.jsonl").write_text(line(duration=20) + "\n" + line(id="b", span=[0, 5], duration=5))
+    listed: list[dict[str, Any]] = [{"duration": 20}, {"span": [0, 5], "duration": 5}, {}, {"duration": 30}]
+    lines = [line(id=str(number), **fields) for number, fields in enumerate([*listed, *listed[:1]])]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
     code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
     assert code == 0 and found["problems"] == []
-    place = f"{tmp_path / 'own.jsonl'}:1"
-    assert found["warnings"] == [f"{place}: listed with 20 s, {tmp_path / 'a.mp4'} has 8.00 s"]
+    assert found["warnings"] == [
+        f"{tmp_path / 'own.jsonl'}:{number}: listed with {seconds} s, {tmp_path / 'a.mp4'} has 8.00 s"
+        for number, seconds in ((1, 20), (4, 30), (5, 20))
+    ]
 
 
 def test_letters_are_counted(tmp_path: Path) -> None:
