@@ -157,9 +157,38 @@ def test_a_configuration_names_its_datasets(tmp_path: Path, monkeypatch: pytest.
         ("eval_source", "jsonl", 1),
         ("gqa", "nextgqa", 1),
     ]
-    monkeypatch.delenv("SETS")
-    result = check("--config", tmp_path / "run.yaml", "--no-videos")
-    assert result.exit_code == 2 and "the environment does not have this variable" in result.output
+
+
+def test_datasets_that_cannot_be_read_are_named_and_the_others_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HERE", "NOWHERE", "ELSEWHERE"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "run.yaml").write_text(
+        "data:\n  source: ${HERE}/own.jsonl\n  datasets:\n"
+        "  - {name: lost, format: nextgqa, annotations: $NOWHERE/a, options: {spans: '${ELSEWHERE}/b'}}\n"
+        "  - {name: gone, format: jsonl, annotations: gone.jsonl}\n"
+    )
+    arguments = ("--config", tmp_path / "run.yaml", "--no-videos")
+    unset = "lost: the environment variables NOWHERE, ELSEWHERE are not set"
+    result = check(*arguments)
+    assert result.exit_code == 2
+    for part in ("source: the environment variable HERE is not set", unset, "[Errno 2] No such file"):
+        assert f"problem: {part}" in result.output
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "own.jsonl").write_text(line())
+    result = check(*arguments)
+    assert result.exit_code == 1
+    assert "1 entries, 1 usable" in result.output and f"problem: {unset}" in result.output
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_dataset_is_a_problem_and_nothing_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "own.jsonl").write_text(content)
+    code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    assert (code, found["problems"]) == (2, [f"{tmp_path / 'own.jsonl'}: the dataset is empty"])
+    (tmp_path / "own.jsonl").write_text("{}")
+    assert report(tmp_path, "--annotations", tmp_path / "own.jsonl")[0] == 1
 
 
 @pytest.mark.parametrize(
