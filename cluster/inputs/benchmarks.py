@@ -12,7 +12,7 @@ from typing import Any
 from cluster.config import SYNTHETIC, Dataset, RunConfig
 from cluster.errors import ConfigError
 from cluster.inputs.clip_files import ClipFiles
-from cluster.inputs.datasets import capped, read_entry, remarks, unset_variables
+from cluster.inputs.datasets import capped, read_entry, remarks
 from cluster.inputs.prompts import prepare_held_out
 from cluster.progress.display import Progress
 from data.readers import DatasetError
@@ -106,8 +106,6 @@ def _held_out(config: RunConfig) -> dict[str, Any]:
 
 
 def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:
-    if unset := unset_variables(entry):
-        raise ConfigError(f"dataset {entry.name}: the environment variable {unset[0]} is not set")
     try:
         prompts, reading = read_entry(entry, set(Task))
     except (DatasetError, OSError) as error:
@@ -115,7 +113,8 @@ def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:
     for warning in remarks(reading, entry.name):
         progress.warn(warning)
     if not prompts:
-        raise ConfigError(f"dataset {entry.name}: nothing in it can be used")
+        tasks = sorted({prompt.task for prompt in reading.prompts})
+        raise ConfigError(f"dataset {entry.name}: {reading.nothing_left(tasks)}")
     kept = capped(entry, prompts, config.run.seed)
     is_whole = len(kept) == len(prompts) and entry.duration is None
     return Benchmark(entry.name, tuple(kept), tuple(reading.problems), is_whole)

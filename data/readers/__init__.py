@@ -54,7 +54,8 @@ def read_dataset(spec: DatasetSpec) -> tuple[list[VideoPrompt], list[str]]:
         The usable prompts (video paths made absolute), and `place: reason` of each entry that had to be skipped.
 
     Raises:
-        DatasetError: an unknown format, or something that the format needs is not given, or an environment variable.
+        DatasetError: an unknown format, an environment variable that is not set, or something that the format needs
+            is not given.
         OSError: a file that the whole dataset needs cannot be read.
     """
     reading = read(spec)
@@ -66,11 +67,6 @@ def read(spec: DatasetSpec) -> Reading:
     if spec.format not in READERS:
         raise DatasetError(f"{spec.name}: format must be one of {', '.join(READERS)}, found {spec.format!r}")
     if spec.unset:
-        variables = (
-            f"variable {spec.unset[0]} is"
-            if len(spec.unset) == 1
-            else f"variables {', '.join(spec.unset)} are"
-        )
-        raise DatasetError(f"{spec.name}: the environment {variables} not set")
+        raise DatasetError(f"{spec.name}: not set in the environment: {', '.join(spec.unset)}")
     spec.annotations.stat()
     return judge(READERS[spec.format](spec))

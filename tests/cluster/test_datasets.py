@@ -148,7 +148,7 @@ def test_a_band_holds_for_one_file_and_for_rendered_clips_too(tmp_path: Path) ->
         tmp_path, source=source, grades=path, difficulty=[0, 0.1], tasks={"temporal_grounding": 1}
     )
     assert sorted(names(prepared(of_file)[0].train)) == ["p0", "p1", "p2"]
-    with pytest.raises(RunFailure, match="data.difficulty: no usable prompt"):
+    with pytest.raises(RunFailure, match="synthetic: no prompt has a difficulty of 0 to 1"):
         (tmp_path / "run").mkdir()
         prepared(configured(tmp_path, num_prompts=4, grades=path, difficulty=[0, 1]))
 
@@ -206,8 +206,8 @@ def test_what_is_missing_of_a_dataset_is_found_before_anything_starts(
         (
             "none of its first 10 clips is there",
             "No such file",
-            "variable NOWHERE is not set",
-            "1 entries were skipped, the first",
+            "unset: not set in the environment: NOWHERE",
+            "all 1 entries were skipped, the first",
             "`python -m cluster.grade` writes it",
         ),
         strict=True,

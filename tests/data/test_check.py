@@ -170,10 +170,10 @@ def test_datasets_that_cannot_be_read_are_named_and_the_others_checked(
         "  - {name: gone, format: jsonl, annotations: gone.jsonl}\n"
     )
     arguments = ("--config", tmp_path / "run.yaml", "--no-videos")
-    unset = "lost: the environment variables NOWHERE, ELSEWHERE are not set"
+    unset = "lost: not set in the environment: NOWHERE, ELSEWHERE"
     result = check(*arguments)
     assert result.exit_code == 2
-    for part in ("source: the environment variable HERE is not set", unset, "[Errno 2] No such file"):
+    for part in ("source: not set in the environment: HERE", unset, "[Errno 2] No such file"):
         assert f"problem: {part}" in result.output
     monkeypatch.setenv("HERE", str(tmp_path))
     (tmp_path / "own.jsonl").write_text(line())
