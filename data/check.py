@@ -126,6 +126,7 @@ def _decode(reports: Sequence[tuple[DatasetReport, Reading]], processes: int, ti
             bar = progress.add_task(f"decoding {report.spec.name}", total=len(clips))
             findings = check_clips(clips, processes, timeout_s, partial(progress.advance, bar))
             report.clips = len(clips)
+            report.decoded = sum(finding.problem is None for finding in findings.values())
             _add_findings(report, reading, findings)
 
 

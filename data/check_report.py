@@ -26,7 +26,8 @@ class DatasetReport:
         tasks: The usable prompts, by task.
         problems: `place: reason` of what cannot be used.
         warnings: `place: reason` of what can, and looks wrong.
-        clips: How many clips were decoded, or tried; 0 when asked not to.
+        clips: How many clips were tried; 0 when asked not to.
+        decoded: How many of them decoded.
     """
 
     spec: DatasetSpec
@@ -38,6 +39,7 @@ class DatasetReport:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     clips: int = 0
+    decoded: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with paths as text."""
@@ -69,7 +71,7 @@ def _table(report: DatasetReport) -> Table:
 
 def _summary(report: DatasetReport) -> str:
     seconds = f", {report.durations.mean:.2f} s on average" if report.durations else ""
-    decoded = f", {report.clips:,} clips decoded" if report.clips else ""
+    decoded = f", {report.decoded:,} of {report.clips:,} clips decode" if report.clips else ""
     return (
         f"{report.entries:,} entries, {report.prompts:,} usable, {report.videos:,} videos{seconds}{decoded}; "
         f"{len(report.problems):,} problems, {len(report.warnings):,} warnings"

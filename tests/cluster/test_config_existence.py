@@ -183,6 +183,7 @@ def test_a_clip_is_looked_for_as_a_run_looks_for_it(
 ) -> None:
     """By a name without its extension, and in a file that an environment variable leads to."""
     write_annotations(dataset, [grounding(0, "clip")])
+    assert problems(data={"source": str(dataset), **ONLY_GROUNDING}) == []
     monkeypatch.setenv("CLIPS", str(tmp_path))
     assert problems(data={"source": "${CLIPS}/train.jsonl", **ONLY_GROUNDING}) == []
     monkeypatch.delenv("CLIPS")

@@ -80,7 +80,14 @@ def test_every_problem_has_its_place(tmp_path: Path, own: Path) -> None:
         ":8: interval [6, 8.5] reaches beyond the listed duration of 8 s",
         f":10: listed with 20 s, {tmp_path / 'a.mp4'} has 8.00 s",
     ]
-    assert (found["entries"], found["prompts"], found["videos"], found["clips"]) == (11, 7, 3, 3)
+    assert (found["entries"], found["prompts"], found["videos"]) == (11, 7, 3)
+
+
+def test_clips_that_decode_are_counted_among_those_tried(tmp_path: Path, own: Path) -> None:
+    result = check("--annotations", own, "--json", tmp_path / "report.json")
+    (found,) = json.loads((tmp_path / "report.json").read_text())["datasets"]
+    assert (found["clips"], found["decoded"]) == (3, 1)
+    assert "1 of 3 clips decode" in result.output
 
 
 def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
