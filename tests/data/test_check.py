@@ -18,8 +18,8 @@ app = typer.Typer()
 app.command()(main)
 
 
-def check(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+def check(*arguments: str | Path, columns: int = 200) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": str(columns)})
 
 
 def report(folder: Path, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
@@ -132,6 +132,23 @@ def test_the_table_says_what_the_json_says(own: Path) -> None:
         assert part in result.output
     assert f"problem: {own}:6: target interval [4, 2] must satisfy start < end" in result.output
     assert "own.jsonl: 3 more problems; --json has them all" in result.output
+
+
+def test_a_terminal_of_80_columns_shows_every_task_whole(tmp_path: Path) -> None:
+    choice = {"options": ["x", "y"], "target": {"answer": "A"}}
+    lines = [
+        line(),
+        line(id="b", task="multiple_choice", **choice),
+        line(id="c", task="grounded_qa", options=["x", "y"], target={"answer": "B", "intervals": [[1, 2]]}),
+        line(id="d", task="captioning", target={"caption": "A door opens."}),
+        line(id="e", task="numerical", target={"number": 3}),
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    result = check("--annotations", tmp_path / "own.jsonl", "--no-videos", columns=80)
+    assert "…" not in result.output
+    for task in ("temporal_grounding", "multiple_choice", "grounded_qa", "captioning", "numerical"):
+        assert f" {task} " in result.output
+    assert "25% to 50% of the clip" in result.output and "8.00 to 8.00, 8.00 on average" in result.output
 
 
 def test_folders_of_frames_and_further_files(tmp_path: Path) -> None:
