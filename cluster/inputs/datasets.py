@@ -16,6 +16,8 @@ from data.schema import Task, VideoPrompt
 
 # Skipped entries that are named one by one.
 MOST_NAMED = 5
+# Chooses held-out prompts, whatever the run's own seed: runs of several seeds are evaluated on the same ones.
+HELD_OUT_SEED = "held out"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def held_out_prompts(
         RunFailure: as in `training_pools`.
     """
     found = [(entry, read_or_fail(entry, tasks, progress)) for entry in config.data.eval_datasets]
-    return [capped(entry, prompts, config.run.seed) for entry, prompts in found]
+    return [capped(entry, prompts, HELD_OUT_SEED) for entry, prompts in found]
 
 
 def difficulty_band(
@@ -131,7 +133,7 @@ def remarks(reading: Reading, source: str) -> Iterator[str]:
         yield f"{len(doubts)} of {source} used as annotated, the first: {doubts[0]}"
 
 
-def capped(entry: Dataset, prompts: list[VideoPrompt], seed: int) -> list[VideoPrompt]:
+def capped(entry: Dataset, prompts: list[VideoPrompt], seed: int | str) -> list[VideoPrompt]:
     """A seeded choice of as many prompts as the entry's cap allows, in their order."""
     if entry.cap is None or len(prompts) <= entry.cap:
         return prompts

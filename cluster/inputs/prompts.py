@@ -10,7 +10,13 @@ from pathlib import Path
 
 from cluster.config import SYNTHETIC, RunConfig
 from cluster.inputs.clip_files import ClipFiles
-from cluster.inputs.datasets import difficulty_band, held_out_prompts, read_or_fail, training_pools
+from cluster.inputs.datasets import (
+    HELD_OUT_SEED,
+    difficulty_band,
+    held_out_prompts,
+    read_or_fail,
+    training_pools,
+)
 from cluster.inputs.prompt_mix import Pool, PromptStream
 from cluster.progress.display import Progress
 from data.prompts import PromptStyle
@@ -150,14 +156,11 @@ def _render(
 
 
 def _some_of_each(datasets: Sequence[Sequence[VideoPrompt]], per_task: int) -> list[VideoPrompt]:
-    """At most so many prompts of each task, chosen by chance and evenly from the datasets, in their order.
-
-    The choice does not depend on the run's seed, so that runs of several seeds are evaluated on the same prompts.
-    """
+    """At most so many prompts of each task, chosen by chance and evenly from the datasets, in their order."""
     kept: list[VideoPrompt] = []
     for task in Task:
         own = [[prompt for prompt in dataset if prompt.task is task] for dataset in datasets]
-        shuffled = [random.Random("held out").sample(dataset, len(dataset)) for dataset in own]
+        shuffled = [random.Random(HELD_OUT_SEED).sample(dataset, len(dataset)) for dataset in own]
         turns = [one for turn in zip_longest(*shuffled) for one in turn if one is not None]
         chosen = {prompt.id for prompt in turns[:per_task]}
         kept += [prompt for dataset in own for prompt in dataset if prompt.id in chosen]
