@@ -72,7 +72,8 @@ def _prompt(entry: Entry, reading: Reading) -> VideoPrompt:
         reading.warnings.append(f"{entry.place}: {outside}")
     video, duration = fields.get("video"), fields.get("duration")
     if isinstance(video, str):
-        reading.listed[video] = float(duration) if is_number(duration) else None
+        known = reading.listed.get(video)
+        reading.listed[video] = float(duration) if is_number(duration) else known
     return parse_prompt(fields, Path())
 
 

@@ -102,6 +102,15 @@ def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
     assert found["clips"] == 0 and not any("gone.mp4" in problem for problem in found["problems"])
 
 
+def test_the_length_of_a_video_is_known_if_any_line_lists_it(tmp_path: Path) -> None:
+    choice = {"task": "multiple_choice", "options": ["x", "y"], "target": {"answer": "A"}}
+    unlisted = json.loads(line(id="b", **choice))
+    del unlisted["duration"]
+    (tmp_path / "own.jsonl").write_text(line() + "\n" + json.dumps(unlisted))
+    _, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl", "--no-videos")
+    assert (found["videos"], found["durations"]["mean"]) == (1, 8.0)
+
+
 def test_every_line_that_lists_another_length_than_the_clip_has_is_warned_of(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=64, fps=8)
     listed: list[dict[str, Any]] = [{"duration": 20}, {"span": [0, 5], "duration": 5}, {}, {"duration": 30}]
