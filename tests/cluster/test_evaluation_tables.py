@@ -29,7 +29,7 @@ def lines(columns: tuple[str, ...], rows: list[tuple[str, ...]], width: int) -> 
     return captured.get().splitlines()
 
 
-@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("width", [66, 80])
 def test_a_narrow_terminal_breaks_figures_between_words(width: int) -> None:
     found = lines(COLUMNS, ROWS, width)
     assert max(map(len, found)) <= width and "…" not in "".join(found)
