@@ -41,8 +41,8 @@ def main(
     console = Console()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
-    notes = [NOTE, *remarks(found)]
-    console.print(rich_table(" and ".join(found.names), columns(found), list(map(row, found.rows)), notes))
+    title, notes = " and ".join(found.names), [NOTE, *remarks(found)]
+    console.print(rich_table(title, columns(found), list(map(row, found.rows)), notes, console.width))
 
 
 def columns(found: Comparison) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Check datasets before a run: `python -m data.check --config X.yaml [data.field=value ...]`, or of one dataset
 `--format F --annotations A --videos V`.
 
-Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing read.
+Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing read:
+none of the datasets can be read, or those that can are empty.
 """
 
 from __future__ import annotations
@@ -50,17 +51,23 @@ def main(
     """Print what datasets hold, and every problem with its file and line."""
     try:
         specs = _specs(config, overrides or [], format_, annotations, videos, option or [])
-        reports = [_report(spec) for spec in specs]
-    except (DatasetError, OSError) as error:
+    except DatasetError as error:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    reports = [_report(spec) for spec in specs]
     if check_videos:
         _decode(reports, processes, timeout_s)
     show(console, [report for report, _ in reports], most)
     if json_path:
         content = {"datasets": [report.to_json() for report, _ in reports]}
         json_path.write_text(json.dumps(content, indent=2, ensure_ascii=True), encoding="ascii")
-    raise typer.Exit(1 if any(report.problems for report, _ in reports) else 0)
+    raise typer.Exit(_exit_code([report for report, _ in reports]))
+
+
+def _exit_code(reports: Sequence[DatasetReport]) -> int:
+    if not any(report.entries for report in reports):
+        return 2
+    return 1 if any(report.problems for report in reports) else 0
 
 
 def _specs(
@@ -89,8 +96,13 @@ def _specs(
 
 
 def _report(spec: DatasetSpec) -> tuple[DatasetReport, Reading]:
+    """What is told of a dataset before its clips are decoded. That it cannot be read, or is empty, is its problem."""
     with console.status(f"reading {spec.name}"):
-        reading = read(spec)
+        try:
+            reading = read(spec)
+        except (DatasetError, OSError) as error:
+            return DatasetReport(spec, problems=[str(error)]), Reading()
+        empty = [] if reading.entries else [f"{spec.annotations}: {reading.nothing_left(())}"]
         report = DatasetReport(
             spec,
             entries=reading.entries,
@@ -98,7 +110,7 @@ def _report(spec: DatasetSpec) -> tuple[DatasetReport, Reading]:
             videos=len(reading.listed),
             durations=spread(reading.listed.values()),
             tasks=facts_by_task(reading.prompts),
-            problems=list(reading.problems),
+            problems=[*reading.problems, *empty],
             warnings=list(reading.warnings),
         )
     return report, reading
@@ -109,23 +121,25 @@ def _decode(reports: Sequence[tuple[DatasetReport, Reading]], processes: int, ti
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         for report, reading in reports:
-            clips = distinct(reading.prompts)
+            if not (clips := distinct(reading.prompts)):
+                continue
             bar = progress.add_task(f"decoding {report.spec.name}", total=len(clips))
             findings = check_clips(clips, processes, timeout_s, partial(progress.advance, bar))
             report.clips = len(clips)
+            report.decoded = sum(finding.problem is None for finding in findings.values())
             _add_findings(report, reading, findings)
 
 
 def _add_findings(report: DatasetReport, reading: Reading, findings: Mapping[ClipKey, ClipFinding]) -> None:
-    """Each problem of a clip once, at the first prompt about it."""
+    """What keeps a clip from being used once, at the first prompt about it; a wrong length at each that lists it."""
     uses = Counter(prompt.clip_key for prompt in reading.prompts)
     for prompt, place in zip(reading.prompts, reading.places, strict=True):
         count, finding = uses.pop(prompt.clip_key, 0), findings[prompt.clip_key]
         others = f" ({count} prompts)" if count > 1 else ""
         if count and finding.problem:
             report.problems.append(f"{place}: {prompt.video}: {finding.problem}{others}")
-        elif count and (warning := length_warning(prompt, finding)):
-            report.warnings.append(f"{place}: {warning}{others}")
+        if warning := length_warning(prompt, finding):
+            report.warnings.append(f"{place}: {warning}")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@ an engine is installed. So this reads the few keys of the `data` section that na
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def read_specs(path: Path, overrides: Sequence[str] = ()) -> list[DatasetSpec]:
     for override in overrides:
         _override(data, override)
     sources = [
-        DatasetSpec(key, "jsonl", Path(_expanded(str(data[key]), path)))
+        DatasetSpec.of_texts(key, "jsonl", str(data[key]))
         for key in SOURCES
         if data.get(key, SYNTHETIC) != SYNTHETIC
     ]
@@ -90,23 +89,12 @@ def _load(path: Path) -> dict[str, Any]:
 def _spec(entry: Any, path: Path) -> DatasetSpec:
     if not isinstance(entry, Mapping) or not {"name", "format", "annotations"} <= entry.keys():
         raise DatasetError(f"{path}: a dataset needs name, format and annotations, found {entry!r:.80}")
-    videos = entry.get("videos")
-    return DatasetSpec(
-        name=str(entry["name"]),
-        format=str(entry["format"]),
-        annotations=Path(_expanded(str(entry["annotations"]), path)),
-        videos=Path(_expanded(str(videos), path)) if videos else None,
-        options=dict(_options(entry.get("options") or {}, path)),
+    name, format_, annotations = (str(entry[key]) for key in ("name", "format", "annotations"))
+    videos, options = entry.get("videos"), entry.get("options") or {}
+    return DatasetSpec.of_texts(
+        name,
+        format_,
+        annotations,
+        str(videos) if videos else None,
+        {str(key): str(value) for key, value in options.items()},
     )
-
-
-def _options(options: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str]]:
-    return ((str(key), _expanded(str(value), path)) for key, value in options.items())
-
-
-def _expanded(text: str, path: Path) -> str:
-    """A path with environment variables put in, `${CHARADES}/train.txt`."""
-    found = os.path.expandvars(text)
-    if "$" in found:
-        raise DatasetError(f"{path}: {text}: the environment does not have this variable")
-    return found

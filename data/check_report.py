@@ -26,7 +26,8 @@ class DatasetReport:
         tasks: The usable prompts, by task.
         problems: `place: reason` of what cannot be used.
         warnings: `place: reason` of what can, and looks wrong.
-        clips: How many clips were decoded, or tried; 0 when asked not to.
+        clips: How many clips were tried; 0 when asked not to.
+        decoded: How many of them decoded.
     """
 
     spec: DatasetSpec
@@ -38,6 +39,7 @@ class DatasetReport:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     clips: int = 0
+    decoded: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Everything, with paths as text."""
@@ -48,28 +50,28 @@ class DatasetReport:
 
 
 def show(console: Console, reports: Sequence[DatasetReport], most: int) -> None:
-    """Print for each dataset a table, a column per task, and its first `most` problems and warnings."""
+    """Print for each dataset how much there is, a table of every task, and its first `most` problems and warnings."""
     for report in reports:
-        console.print(_table(report))
+        name = f"{report.spec.name} ({report.spec.format})"
+        console.print(f"{name}: {_summary(report)}", markup=False, highlight=False, soft_wrap=True)
+        for task, facts in report.tasks.items():
+            console.print(_table(task, facts))
         _messages(console, report.spec.name, "problem", report.problems, most)
         _messages(console, report.spec.name, "warning", report.warnings, most)
 
 
-def _table(report: DatasetReport) -> Table:
-    table = Table(title=escape(f"{report.spec.name} ({report.spec.format})"), caption=_summary(report))
-    table.add_column("")
-    for task in report.tasks:
-        table.add_column(task)
-    cells = [_cells(facts) for facts in report.tasks.values()]
-    for row in cells[0] if cells else ():
-        if any(column[row] for column in cells):
-            table.add_row(row, *(escape(column[row]) for column in cells))
+def _table(task: str, facts: TaskFacts) -> Table:
+    """A line for each fact, which is folded where the terminal is narrow."""
+    table = Table("", task)
+    for head, value in _cells(facts).items():
+        if value:
+            table.add_row(head, escape(value))
     return table
 
 
 def _summary(report: DatasetReport) -> str:
     seconds = f", {report.durations.mean:.2f} s on average" if report.durations else ""
-    decoded = f", {report.clips:,} clips decoded" if report.clips else ""
+    decoded = f", {report.decoded:,} of {report.clips:,} clips decode" if report.clips else ""
     return (
         f"{report.entries:,} entries, {report.prompts:,} usable, {report.videos:,} videos{seconds}{decoded}; "
         f"{len(report.problems):,} problems, {len(report.warnings):,} warnings"
@@ -78,25 +80,24 @@ def _summary(report: DatasetReport) -> str:
 
 def _cells(facts: TaskFacts) -> dict[str, str]:
     """What is shown of a task, by the head of its row."""
-    durations = facts.durations
     return {
         "prompts": f"{facts.prompts:,}",
         "videos": f"{facts.videos:,}",
-        "seconds, least": f"{durations.least:.2f}" if durations else "not listed",
-        "seconds, mean": f"{durations.mean:.2f}" if durations else "not listed",
-        "seconds, most": f"{durations.greatest:.2f}" if durations else "not listed",
+        "seconds": _seconds(facts.durations) if facts.durations else "not listed",
         "covered by intervals": "" if facts.coverage is None else f"{facts.coverage:.1%}",
         "right answers": ", ".join(f"{label}: {count:,}" for label, count in facts.labels.items()),
         "best constant answer": facts.constant,
         "which scores, percent": f"{100 * facts.constant_score:.2f}",
-        "trivial answer": ", ".join(facts.trivial),
-        "its metrics, percent": "\n".join(map(_metrics, facts.trivial.values())),
+        "trivial answer, percent": "\n".join(f"{name}: {_metrics(of)}" for name, of in facts.trivial.items()),
     }
 
 
+def _seconds(durations: Spread) -> str:
+    return f"{durations.least:.2f} to {durations.greatest:.2f}, {durations.mean:.2f} on average"
+
+
 def _metrics(values: Mapping[str, float]) -> str:
-    """A line for each, shares in percent."""
-    return "\n".join(f"{name} {100 * value:.2f}" for name, value in values.items())
+    return ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items())
 
 
 def _messages(console: Console, name: str, kind: str, messages: Sequence[str], most: int) -> None:

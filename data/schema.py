@@ -117,33 +117,6 @@ class VideoPrompt:
         return {key: value for key, value in fields.items() if value not in ([], None)}
 
 
-def read_annotations(path: str | Path) -> tuple[list[VideoPrompt], list[str]]:
-    """Read an annotation file.
-
-    Returns:
-        The usable prompts (video paths made absolute), and one message per line that had to be skipped.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    folder = Path(path).absolute().parent
-    prompts: list[VideoPrompt] = []
-    problems: list[str] = []
-    seen: set[str] = set()
-    for number, line in annotation_lines(path):
-        try:
-            prompt = parse_prompt(json.loads(decode_text(line)), folder)
-            if prompt.id in seen:
-                raise AnnotationError(f"id {prompt.id!r} was used on an earlier line")
-        # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            problems.append(f"{path}:{number}: {error}")
-            continue
-        seen.add(prompt.id)
-        prompts.append(prompt)
-    return prompts, problems
-
-
 def annotation_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """The lines that say something, numbered from 1; only a newline ends one, not any Unicode separator in a text."""
     with Path(path).open("rb") as file:

@@ -84,7 +84,9 @@ class Dataset(Section):
     )
     options: dict[str, str] = described({}, "Further files or choices that its format asks for, by name.")
     cap: int | None = described(
-        None, "Most prompts taken of it, after every filter, prompts; a seeded choice.", ge=1
+        None,
+        "Most prompts taken of it, after every filter, prompts; chosen by `run.seed`, held-out ones always alike.",
+        ge=1,
     )
     duration: tuple[float, float] | None = described(
         None, "Keep prompts whose clip lasts from the first to the second number of seconds."

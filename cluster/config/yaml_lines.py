@@ -16,6 +16,7 @@ from cluster.errors import ConfigError
 
 EXTENDS = "extends"
 
+_GLUED = re.compile(r"\w+:.+")
 _SCALARS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -28,6 +29,16 @@ class Loader(yaml.SafeLoader):
     """A safe loader whose plain scalars are null, true, false, numbers or text, and nothing else."""
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As YAML has it, but `{steps:5}` is a mistake: without the blank it is a key of that name without a value."""
+        for key, value in node.value:
+            unquoted = isinstance(key, yaml.ScalarNode) and key.style is None
+            if unquoted and _GLUED.fullmatch(key.value) and value.value == "":
+                name, _, rest = key.value.partition(":")
+                problem = f"`{key.value}` needs a space after the colon, `{name}: {rest}`"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _whole_number(loader: Loader, node: yaml.ScalarNode) -> int:

@@ -60,7 +60,7 @@ def publish(
     console = Console()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
-    for table in tables(results):
+    for table in tables(results, console.width):
         console.print(table)
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
     return results

@@ -26,6 +26,8 @@ MOST_REASONS = 12
 PLAIN_WIDTH = 170
 # Columns of texts; those of figures stand to the right.
 TEXTS = {"Dataset", "Metric", "Counted 0 because", "First"}
+# Words in the head of a column of figures that make it wider, where there is little room; longer ones are names.
+LONGEST_HEAD = len("Difference")
 
 
 def result_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
@@ -89,11 +91,11 @@ def _over_all(task: TaskFigures) -> str:
     )
 
 
-def tables(results: EvaluationResults) -> Iterator[Table]:
-    """The tables for the terminal: figures, then reasons if anything failed."""
-    yield rich_table(results.name, COLUMNS, result_rows(results), [NOTE, *remarks(results)])
+def tables(results: EvaluationResults, width: int) -> Iterator[Table]:
+    """The tables for a terminal of that many columns: figures, then reasons if anything failed."""
+    yield rich_table(results.name, COLUMNS, list(result_rows(results)), [NOTE, *remarks(results)], width)
     if failed := list(failure_rows(results)):
-        yield rich_table("Not answered, or not readably", FAILURE_COLUMNS, failed, [])
+        yield rich_table("Not answered, or not readably", FAILURE_COLUMNS, failed, [], width)
 
 
 def markdown(results: EvaluationResults) -> str:
@@ -114,18 +116,30 @@ def markdown(results: EvaluationResults) -> str:
 def rich_table(
     title: str,
     columns: Sequence[str],
-    rows: Iterator[tuple[str, ...]] | Sequence[tuple[str, ...]],
+    rows: Sequence[tuple[str, ...]],
     notes: Sequence[str],
+    width: int,
 ) -> Table:
-    """A table for the terminal, texts to the left and figures to the right."""
+    """A table for a terminal of that many columns, texts to the left and figures to the right.
+
+    One that is wider breaks its figures between words, and leaves what room there is to the texts.
+    """
+    cells = list(zip(columns, *rows, strict=True))
+    is_wide = sum(3 + max(map(len, column)) for column in cells) + 1 > width
     table = Table(
-        title=escape(title), caption=escape("\n".join(notes)), title_justify="left", caption_justify="left"
+        title=escape(title),
+        caption=escape("\n".join(notes)),
+        title_justify="left",
+        caption_justify="left",
+        collapse_padding=is_wide,
+        pad_edge=not is_wide,
     )
-    for column in columns:
-        is_text = column in TEXTS
-        table.add_column(
-            column, justify="left" if is_text else "right", overflow="fold" if is_text else "ellipsis"
-        )
+    for head, *figures in cells:
+        if head in TEXTS:
+            table.add_column(escape(head), overflow="fold")
+        else:
+            own = _longest_word(head, *figures) if is_wide else None
+            table.add_column(escape(head), justify="right", overflow="fold", width=own)
     last = ""
     for row in rows:
         if last and row[0] != last:
@@ -133,6 +147,11 @@ def rich_table(
         last = row[0]
         table.add_row(*map(escape, row))
     return table
+
+
+def _longest_word(head: str, *figures: str) -> int:
+    heads = [len(word) for word in head.split() if len(word) <= LONGEST_HEAD]
+    return max([*heads, *(len(word) for figure in figures for word in figure.split())])
 
 
 def dataset_name(dataset: str, task: str) -> str:

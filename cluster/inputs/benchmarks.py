@@ -12,7 +12,7 @@ from typing import Any
 from cluster.config import SYNTHETIC, Dataset, RunConfig
 from cluster.errors import ConfigError
 from cluster.inputs.clip_files import ClipFiles
-from cluster.inputs.datasets import capped, read_entry, remarks, unset_variables
+from cluster.inputs.datasets import HELD_OUT_SEED, capped, read_entry, remarks
 from cluster.inputs.prompts import prepare_held_out
 from cluster.progress.display import Progress
 from data.readers import DatasetError
@@ -70,7 +70,7 @@ def read_benchmarks(config: RunConfig, progress: Progress) -> list[Benchmark]:
         raise ConfigError(
             "no dataset to evaluate on: data.eval_datasets lists some, or data.eval_source names a file"
         )
-    return [_read(config, entry, progress) for entry in config.data.eval_datasets]
+    return [_read(entry, progress) for entry in config.data.eval_datasets]
 
 
 def prepare_benchmarks(config: RunConfig, progress: Progress, files: ClipFiles) -> list[Benchmark]:
@@ -105,9 +105,7 @@ def _held_out(config: RunConfig) -> dict[str, Any]:
     return {**training, "eval_source": SYNTHETIC, "eval_datasets": entries, "tasks": tasks}
 
 
-def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:
-    if unset := unset_variables(entry):
-        raise ConfigError(f"dataset {entry.name}: the environment variable {unset[0]} is not set")
+def _read(entry: Dataset, progress: Progress) -> Benchmark:
     try:
         prompts, reading = read_entry(entry, set(Task))
     except (DatasetError, OSError) as error:
@@ -115,7 +113,8 @@ def _read(config: RunConfig, entry: Dataset, progress: Progress) -> Benchmark:
     for warning in remarks(reading, entry.name):
         progress.warn(warning)
     if not prompts:
-        raise ConfigError(f"dataset {entry.name}: nothing in it can be used")
-    kept = capped(entry, prompts, config.run.seed)
+        tasks = sorted({prompt.task for prompt in reading.prompts})
+        raise ConfigError(f"dataset {entry.name}: {reading.nothing_left(tasks)}")
+    kept = capped(entry, prompts, HELD_OUT_SEED)
     is_whole = len(kept) == len(prompts) and entry.duration is None
     return Benchmark(entry.name, tuple(kept), tuple(reading.problems), is_whole)

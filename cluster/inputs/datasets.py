@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from cluster.config import Dataset, RunConfig, TrainingDataset
 from cluster.errors import RunFailure
@@ -19,7 +16,8 @@ from data.schema import Task, VideoPrompt
 
 # Skipped entries that are named one by one.
 MOST_NAMED = 5
-_VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+# Chooses held-out prompts, whatever the run's own seed: runs of several seeds are evaluated on the same ones.
+HELD_OUT_SEED = "held out"
 
 
 @dataclass(frozen=True)
@@ -35,42 +33,43 @@ class Band:
     grades: Mapping[str, float]
 
     def keep(self, prompts: Sequence[VideoPrompt], name: str, progress: Progress) -> list[VideoPrompt]:
-        """The prompts within; those without a grade are left out, and both are counted."""
+        """The prompts within; those without a grade are left out, and both are counted.
+
+        Raises:
+            RunFailure: none is.
+        """
         graded = [prompt for prompt in prompts if prompt.id in self.grades]
         kept = [prompt for prompt in graded if self.low <= self.grades[prompt.id] <= self.high]
         progress.say(
             f"{name}: {len(kept):,} of {len(prompts):,} prompts have a difficulty of {self.low:g} to {self.high:g}; "
             f"{len(prompts) - len(graded):,} have no grade and are left out"
         )
+        if not kept:
+            raise RunFailure(f"{name}: no prompt has a difficulty of {self.low:g} to {self.high:g}")
         return kept
 
 
-def spec_of(entry: Dataset) -> DatasetSpec:
-    """What a reader is told of an entry; environment variables in its paths filled in."""
-    return DatasetSpec(
-        name=entry.name,
-        format=entry.format,
-        annotations=Path(_filled(entry.annotations)),
-        videos=Path(_filled(entry.videos)) if entry.videos else None,
-        options={name: _filled(value) for name, value in entry.options.items()},
-    )
+def spec_of(entry: Dataset | str) -> DatasetSpec:
+    """What a reader is told of an entry, or of the path of a file in our own form."""
+    if isinstance(entry, str):
+        return DatasetSpec.of_texts(entry, "jsonl", entry)
+    return DatasetSpec.of_texts(entry.name, entry.format, entry.annotations, entry.videos, entry.options)
 
 
-def unset_variables(entry: Dataset) -> list[str]:
-    """Environment variables that an entry's paths name and that are not set."""
-    texts = (_filled(text) for text in (entry.annotations, entry.videos or "", *entry.options.values()))
-    return [braced or plain for text in texts for braced, plain in _VARIABLE.findall(text)]
+def read_entry(entry: Dataset | str, tasks: Collection[Task]) -> tuple[list[VideoPrompt], Reading]:
+    """The prompts of an entry that its filters and `tasks` leave, and all that was read.
 
-
-def read_entry(entry: Dataset, tasks: Collection[Task]) -> tuple[list[VideoPrompt], Reading]:
-    """The prompts of an entry that its filters and `tasks` leave, named `<dataset>/<id>`, and all that was read.
+    Prompts are named `<dataset>/<id>`; those of a file, which `data.source` gives by its path, by their ids alone.
 
     Raises:
         DatasetError, OSError: it cannot be read.
     """
     reading = read(spec_of(entry))
-    wanted = (prompt for prompt in reading.prompts if prompt.task in tasks and _lasts(prompt, entry.duration))
-    return [replace(prompt, id=f"{entry.name}/{prompt.id}") for prompt in wanted], reading
+    wanted = [prompt for prompt in reading.prompts if prompt.task in tasks]
+    if isinstance(entry, str):
+        return wanted, reading
+    lasting = (prompt for prompt in wanted if _lasts(prompt, entry.duration))
+    return [replace(prompt, id=f"{entry.name}/{prompt.id}") for prompt in lasting], reading
 
 
 def training_pools(config: RunConfig, tasks: Collection[Task], progress: Progress) -> list[Pool]:
@@ -91,7 +90,7 @@ def held_out_prompts(
         RunFailure: as in `training_pools`.
     """
     found = [(entry, read_or_fail(entry, tasks, progress)) for entry in config.data.eval_datasets]
-    return [capped(entry, prompts, config.run.seed) for entry, prompts in found]
+    return [capped(entry, prompts, HELD_OUT_SEED) for entry, prompts in found]
 
 
 def difficulty_band(
@@ -106,18 +105,21 @@ def difficulty_band(
     return Band(*limits, read_difficulties(config.data.grades))
 
 
-def read_or_fail(entry: Dataset, tasks: Collection[Task], progress: Progress) -> list[VideoPrompt]:
+def read_or_fail(entry: Dataset | str, tasks: Collection[Task], progress: Progress) -> list[VideoPrompt]:
     """The prompts of `read_entry`, with warnings of what was skipped or looks wrong.
 
     Raises:
-        RunFailure: the dataset cannot be read.
+        RunFailure: the dataset cannot be read, or nothing usable is left of it.
     """
+    name = spec_of(entry).name
     try:
         prompts, reading = read_entry(entry, tasks)
     except (DatasetError, OSError) as error:
-        raise RunFailure(f"dataset {entry.name} cannot be read: {error}") from error
-    for warning in remarks(reading, entry.name):
+        raise RunFailure(f"dataset {name} cannot be read: {error}") from error
+    for warning in remarks(reading, name):
         progress.warn(warning)
+    if not prompts:
+        raise RunFailure(f"dataset {name}: {reading.nothing_left(tasks)}")
     return prompts
 
 
@@ -131,7 +133,7 @@ def remarks(reading: Reading, source: str) -> Iterator[str]:
         yield f"{len(doubts)} of {source} used as annotated, the first: {doubts[0]}"
 
 
-def capped(entry: Dataset, prompts: list[VideoPrompt], seed: int) -> list[VideoPrompt]:
+def capped(entry: Dataset, prompts: list[VideoPrompt], seed: int | str) -> list[VideoPrompt]:
     """A seeded choice of as many prompts as the entry's cap allows, in their order."""
     if entry.cap is None or len(prompts) <= entry.cap:
         return prompts
@@ -143,8 +145,6 @@ def _pool(config: RunConfig, entry: TrainingDataset, tasks: Collection[Task], pr
     prompts = read_or_fail(entry, tasks, progress)
     band = difficulty_band(config, progress, entry)
     kept = capped(entry, band.keep(prompts, entry.name, progress) if band else prompts, config.run.seed)
-    if not kept:
-        raise RunFailure(f"dataset {entry.name}: no usable prompt of {', '.join(tasks)} is left")
     return Pool(entry.name, kept, entry.weight or len(kept))
 
 
@@ -152,7 +152,3 @@ def _lasts(prompt: VideoPrompt, bounds: tuple[float, float] | None) -> bool:
     if bounds is None:
         return True
     return prompt.duration is not None and bounds[0] <= prompt.duration <= bounds[1]
-
-
-def _filled(text: str) -> str:
-    return os.path.expandvars(text)

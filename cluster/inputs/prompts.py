@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 from cluster.config import SYNTHETIC, RunConfig
-from cluster.errors import RunFailure
 from cluster.inputs.clip_files import ClipFiles
-from cluster.inputs.datasets import difficulty_band, held_out_prompts, remarks, training_pools
+from cluster.inputs.datasets import (
+    HELD_OUT_SEED,
+    difficulty_band,
+    held_out_prompts,
+    read_or_fail,
+    training_pools,
+)
 from cluster.inputs.prompt_mix import Pool, PromptStream
 from cluster.progress.display import Progress
 from data.prompts import PromptStyle
-from data.readers import DatasetSpec, read
 from data.rendering import RENDERING_VERSION
 from data.sampling import SamplingContract
 from data.schema import Task, VideoPrompt, write_annotations
@@ -87,14 +91,14 @@ def prepare_training(config: RunConfig, progress: Progress, files: ClipFiles) ->
         return PromptSet([prompt for pool in pools for prompt in pool.prompts], [], {}, pools)
     band = difficulty_band(config, progress)
     if config.data.source != SYNTHETIC:
-        train = _read(config.data.source, tasks, progress)
-        train = _some(band.keep(train, config.data.source, progress), tasks) if band else train
+        train = read_or_fail(config.data.source, tasks, progress)
+        train = band.keep(train, config.data.source, progress) if band else train
         random.Random(config.run.seed).shuffle(train)
         return PromptSet(train[: config.data.num_prompts], [], {})
     first = FIRST_TRAINING_SEED + config.run.seed * TRAINING_SEED_STRIDE % (HELD_OUT_SEED_START // 2)
     counts = _shares(tasks, config.data.num_prompts or 0)
     train, scenes = _synthesize(config, contract_of(config), counts, first, "train")
-    train = _some(band.keep(train, SYNTHETIC, progress), tasks) if band else train
+    train = band.keep(train, SYNTHETIC, progress) if band else train
     stream = PromptStream(train, config.run.seed)
     _render(files, scenes, [stream[place] for place in range(len(train))], progress)
     return PromptSet(train, [], scenes)
@@ -106,7 +110,7 @@ def prepare_held_out(config: RunConfig, progress: Progress, files: ClipFiles) ->
     if config.data.eval_datasets:
         return _some_of_each(held_out_prompts(config, tasks, progress), per_task)
     if config.data.eval_source != SYNTHETIC:
-        return _some_of_each([_read(config.data.eval_source, tasks, progress)], per_task)
+        return _some_of_each([read_or_fail(config.data.eval_source, tasks, progress)], per_task)
     counts = dict.fromkeys(tasks, per_task)
     prompts, scenes = _synthesize(config, contract_of(config), counts, HELD_OUT_SEED_START, "held_out")
     _render(files, scenes, prompts, progress)
@@ -151,30 +155,12 @@ def _render(
         progress.say(f"rendering {missing:,} clips in the background")
 
 
-def _read(source: str, tasks: Mapping[Task, float], progress: Progress) -> list[VideoPrompt]:
-    reading = read(DatasetSpec(source, "jsonl", Path(source)))
-    for warning in remarks(reading, source):
-        progress.warn(warning)
-    return _some([prompt for prompt in reading.prompts if prompt.task in tasks], tasks, source)
-
-
-def _some(
-    prompts: list[VideoPrompt], tasks: Iterable[Task], source: str = "data.difficulty"
-) -> list[VideoPrompt]:
-    if not prompts:
-        raise RunFailure(f"{source}: no usable prompt of {', '.join(tasks)} is left")
-    return prompts
-
-
 def _some_of_each(datasets: Sequence[Sequence[VideoPrompt]], per_task: int) -> list[VideoPrompt]:
-    """At most so many prompts of each task, chosen by chance and evenly from the datasets, in their order.
-
-    The choice does not depend on the run's seed, so that runs of several seeds are evaluated on the same prompts.
-    """
+    """At most so many prompts of each task, chosen by chance and evenly from the datasets, in their order."""
     kept: list[VideoPrompt] = []
     for task in Task:
         own = [[prompt for prompt in dataset if prompt.task is task] for dataset in datasets]
-        shuffled = [random.Random("held out").sample(dataset, len(dataset)) for dataset in own]
+        shuffled = [random.Random(HELD_OUT_SEED).sample(dataset, len(dataset)) for dataset in own]
         turns = [one for turn in zip_longest(*shuffled) for one in turn if one is not None]
         chosen = {prompt.id for prompt in turns[:per_task]}
         kept += [prompt for dataset in own for prompt in dataset if prompt.id in chosen]

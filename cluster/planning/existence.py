@@ -10,11 +10,11 @@ from pathlib import Path
 from actors.custom_reward import CustomRewardError, load_custom_reward
 from cluster.config import SYNTHETIC, TINY, Dataset, RunConfig
 from cluster.config.problems import Problem
-from cluster.inputs.datasets import read_entry, unset_variables
+from cluster.inputs.datasets import read_entry
 from cluster.inputs.grades import read_difficulties
 from cluster.planning.model_geometry import CONFIG_FILE, find_geometry, read_model_config
 from data.readers import DatasetError
-from data.schema import Task, VideoPrompt, read_annotations
+from data.schema import Task, VideoPrompt
 
 MODEL_TYPE = "qwen2_5_vl"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -108,47 +108,38 @@ def _context(config: RunConfig) -> Iterator[Problem]:
 
 
 def _source(config: RunConfig, key: str, source: str) -> Iterator[Problem]:
-    if source == SYNTHETIC:
-        return
-    try:
-        prompts, skipped = read_annotations(source)
-    except OSError as error:
-        yield Problem((key,), f"the annotation file cannot be read: {error.strerror}")
-        return
-    if not prompts:
-        first = f"; all {len(skipped)} lines were skipped, the first: {skipped[0]}" if skipped else ""
-        yield Problem((key,), f"the dataset is empty{first}")
-        return
-    absent = sorted(_wanted(config) - {prompt.task for prompt in prompts})
-    if absent:
-        yield Problem(
-            (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
-        )
-    yield from _clips((key,), prompts)
+    if source != SYNTHETIC:
+        yield from _dataset(config, source, key, key, (key,))
 
 
 def _datasets(config: RunConfig) -> Iterator[Problem]:
     for name, entries in (("datasets", config.data.datasets), ("eval_datasets", config.data.eval_datasets)):
         for index, entry in enumerate(entries):
-            yield from _dataset(config, f"data.{name}[{index}]", entry)
+            key = f"data.{name}[{index}]"
+            annotations = f"{key}.annotations"
+            yield from _dataset(config, entry, key, annotations, (f"{key}.videos", annotations))
 
 
-def _dataset(config: RunConfig, key: str, entry: Dataset) -> Iterator[Problem]:
-    unset = unset_variables(entry)
-    if unset:
-        yield Problem((key,), f"the environment variable {unset[0]} is not set")
-        return
+def _dataset(
+    config: RunConfig, entry: Dataset | str, key: str, annotations: str, videos: tuple[str, ...]
+) -> Iterator[Problem]:
+    """What is wrong with a dataset, told of the key of the whole, of its annotations or of its videos."""
+    wanted = _wanted(config)
     try:
-        prompts, reading = read_entry(entry, _wanted(config))
+        prompts, reading = read_entry(entry, wanted)
     except (DatasetError, OSError) as error:
-        yield Problem((f"{key}.annotations",), f"cannot be read: {error}")
+        at = annotations if isinstance(error, OSError) else key
+        yield Problem((at,), f"cannot be read: {error}")
         return
     if not prompts:
-        skipped = reading.problems
-        first = f"; {len(skipped)} entries were skipped, the first: {skipped[0]}" if skipped else ""
-        yield Problem((key,), f"nothing that data.tasks and its filters allow is in it{first}")
+        yield Problem((key,), reading.nothing_left(wanted))
         return
-    yield from _clips((f"{key}.videos", f"{key}.annotations"), prompts)
+    absent = sorted(set(wanted) - {prompt.task for prompt in prompts})
+    if absent and isinstance(entry, str):
+        yield Problem(
+            (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
+        )
+    yield from _clips(videos, prompts)
 
 
 def _clips(keys: tuple[str, ...], prompts: list[VideoPrompt]) -> Iterator[Problem]:
@@ -157,8 +148,8 @@ def _clips(keys: tuple[str, ...], prompts: list[VideoPrompt]) -> Iterator[Proble
         yield Problem(keys, f"none of its first {len(clips)} clips is there; the first is {clips[0]}")
 
 
-def _wanted(config: RunConfig) -> set[Task]:
-    return {task for task, weight in config.data.tasks.items() if weight > 0}
+def _wanted(config: RunConfig) -> list[Task]:
+    return [task for task, weight in config.data.tasks.items() if weight > 0]
 
 
 def _grades(path: str | None) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from data.readers import (
     charades_sta,
     got10k,
     got10k_json,
+    longvideobench,
     mvbench,
     nextgqa,
     nextgqa_json,
@@ -37,6 +38,7 @@ READERS: Mapping[str, Reader] = {
     "nextgqa": nextgqa.entries,
     "nextgqa_json": nextgqa_json.entries,
     "video_mme": video_mme.entries,
+    "longvideobench": longvideobench.entries,
     "mvbench": mvbench.entries,
     "perception_test": perception_test.entries,
     "quality": quality.entries,
@@ -54,7 +56,8 @@ def read_dataset(spec: DatasetSpec) -> tuple[list[VideoPrompt], list[str]]:
         The usable prompts (video paths made absolute), and `place: reason` of each entry that had to be skipped.
 
     Raises:
-        DatasetError: an unknown format, or something that the format needs is not given.
+        DatasetError: an unknown format, an environment variable that is not set, or something that the format needs
+            is not given.
         OSError: a file that the whole dataset needs cannot be read.
     """
     reading = read(spec)
@@ -65,5 +68,7 @@ def read(spec: DatasetSpec) -> Reading:
     """As `read_dataset`, with everything that is known of the entries."""
     if spec.format not in READERS:
         raise DatasetError(f"{spec.name}: format must be one of {', '.join(READERS)}, found {spec.format!r}")
+    if spec.unset:
+        raise DatasetError(f"{spec.name}: not set in the environment: {', '.join(spec.unset)}")
     spec.annotations.stat()
     return judge(READERS[spec.format](spec))

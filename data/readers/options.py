@@ -46,3 +46,16 @@ def letter_of(answer: str, options: Sequence[Any]) -> str:
     if not places or places[-1] >= len(LETTERS):
         raise AnnotationError(f"the answer {answer!r:.60} is none of the options")
     return LETTERS[places[-1]]
+
+
+def letter_at(place: int, options: Sequence[Any]) -> str:
+    """The letter of the option at a position, counted from 0.
+
+    Raises:
+        AnnotationError: there is none.
+    """
+    if not 0 <= place < min(len(options), len(LETTERS)):
+        raise AnnotationError(
+            f"the answer must be the position of one of {len(options)} options, found {place}"
+        )
+    return LETTERS[place]

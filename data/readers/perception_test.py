@@ -16,9 +16,10 @@ from typing import Any
 
 from data.readers.entries import Entry, Fields, part_of, same_length, take, take_number
 from data.readers.files import object_entries
+from data.readers.options import letter_at
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
-from data.schema import LETTERS, NUM_BOXES, AnnotationError
+from data.schema import NUM_BOXES, AnnotationError
 
 KINDS = {
     "multiple_choice": "mc_question",
@@ -62,14 +63,12 @@ def _fields(prefix: str, common: Fields, make: Any) -> Fields:
 
 
 def _question(item: Any) -> tuple[Fields, int]:
-    answer = take(item, "answer_id", int)
-    if not 0 <= answer < len(LETTERS):
-        raise AnnotationError(f"answer_id must be the position of an option, found {answer:.60}")
+    options = take(item, "options", list)
     fields = {
         "task": "multiple_choice",
         "question": take(item, "question", str),
-        "options": take(item, "options", list),
-        "target": {"answer": LETTERS[answer]},
+        "options": options,
+        "target": {"answer": letter_at(take(item, "answer_id", int), options)},
         **part_of(item, "area"),
     }
     return fields, take(item, "id", int)

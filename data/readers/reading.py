@@ -32,6 +32,14 @@ class Reading:
     entries: int = 0
     listed: dict[str, float | None] = field(default_factory=dict)
 
+    def nothing_left(self, tasks: Iterable[str]) -> str:
+        """Why no prompt of these tasks is left for use, in words."""
+        if not self.entries:
+            return "the dataset is empty"
+        if not self.prompts:
+            return f"all {self.entries:,} entries were skipped, the first: {self.problems[0]}"
+        return f"no usable prompt of {', '.join(tasks)} is left"
+
 
 def judge(entries: Iterable[Entry]) -> Reading:
     """Make a prompt of every entry that allows it.
@@ -64,7 +72,8 @@ def _prompt(entry: Entry, reading: Reading) -> VideoPrompt:
         reading.warnings.append(f"{entry.place}: {outside}")
     video, duration = fields.get("video"), fields.get("duration")
     if isinstance(video, str):
-        reading.listed[video] = float(duration) if is_number(duration) else None
+        known = reading.listed.get(video)
+        reading.listed[video] = float(duration) if is_number(duration) else known
     return parse_prompt(fields, Path())
 
 

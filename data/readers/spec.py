@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
+
+# As `os.path.expandvars` finds them.
+_VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+))", re.ASCII)
 
 
 class DatasetError(ValueError):
@@ -21,6 +27,7 @@ class DatasetSpec:
         annotations: The annotation file; a folder for the formats that come as one.
         videos: Folder of the videos; None is the folder of the annotations.
         options: Further files or choices that a format may be given, by name: `durations` of Charades-STA.
+        unset: Environment variables that its paths name and that are not set; with any, it cannot be read.
     """
 
     name: str
@@ -28,6 +35,29 @@ class DatasetSpec:
     annotations: Path
     videos: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+
+    @classmethod
+    def of_texts(
+        cls,
+        name: str,
+        format_: str,
+        annotations: str,
+        videos: str | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The dataset that a configuration names: environment variables in its paths, `${CHARADES}`, are filled in."""
+        given = options or {}
+        texts = (annotations, videos or "", *given.values())
+        named = [braced or plain for text in texts for braced, plain in _VARIABLE.findall(text)]
+        return cls(
+            name=name,
+            format=format_,
+            annotations=Path(os.path.expandvars(annotations)),
+            videos=Path(os.path.expandvars(videos)) if videos else None,
+            options={key: os.path.expandvars(value) for key, value in given.items()},
+            unset=tuple(dict.fromkeys(variable for variable in named if variable not in os.environ)),
+        )
 
     @property
     def folder(self) -> Path:

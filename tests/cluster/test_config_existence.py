@@ -131,8 +131,8 @@ def test_sequences_longer_than_the_model_is_made_for() -> None:
 def test_an_annotation_file_that_is_not_there(tmp_path: Path) -> None:
     found = problems(data={"source": str(tmp_path / "a.jsonl"), "eval_source": str(tmp_path)})
     assert found == [
-        "data.source: the annotation file cannot be read: No such file or directory",
-        "data.eval_source: the annotation file cannot be read: Is a directory",
+        f"data.source: cannot be read: [Errno 2] No such file or directory: '{tmp_path / 'a.jsonl'}'",
+        f"data.eval_source: cannot be read: [Errno 21] Is a directory: '{tmp_path}'",
     ]
 
 
@@ -142,7 +142,7 @@ def test_an_empty_dataset(tmp_path: Path) -> None:
     assert problems(data={"source": str(empty)}) == ["data.source: the dataset is empty"]
     empty.write_text('{"id": 1}\nnonsense\n')
     (found,) = problems(data={"source": str(empty)})
-    assert "all 2 lines were skipped, the first: " in found
+    assert "all 2 entries were skipped, the first: " in found
     assert f"{empty}:1: missing task" in found
 
 
@@ -155,7 +155,7 @@ def test_a_line_that_breaks_a_reader_is_a_skipped_line(tmp_path: Path, line: str
     fields = json.loads(path.read_text())
     path.write_text(json.dumps(fields | json.loads(line)) if line.startswith("{") else line)
     (found,) = problems(data={"source": str(path)})
-    assert "all 1 lines were skipped, the first: " in found
+    assert "all 1 entries were skipped, the first: " in found
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
@@ -176,6 +176,19 @@ def test_clips_that_are_elsewhere(dataset: Path) -> None:
         found
         == f"data.source: none of its first 3 clips is there; the first is {dataset.parent / 'lost-0.mp4'}"
     )
+
+
+def test_a_clip_is_looked_for_as_a_run_looks_for_it(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a name without its extension, and in a file that an environment variable leads to."""
+    write_annotations(dataset, [grounding(0, "clip")])
+    assert problems(data={"source": str(dataset), **ONLY_GROUNDING}) == []
+    monkeypatch.setenv("CLIPS", str(tmp_path))
+    assert problems(data={"source": "${CLIPS}/train.jsonl", **ONLY_GROUNDING}) == []
+    monkeypatch.delenv("CLIPS")
+    (found,) = problems(data={"source": "${CLIPS}/train.jsonl", **ONLY_GROUNDING})
+    assert found == "data.source: cannot be read: ${CLIPS}/train.jsonl: not set in the environment: CLIPS"
 
 
 def test_a_clip_whose_name_no_file_can_have(dataset: Path) -> None:

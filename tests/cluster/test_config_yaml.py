@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import pytest
+import yaml
 
 from cluster.config.yaml_lines import read_value
 
@@ -39,3 +40,13 @@ def test_scalars(text: str, value: Any) -> None:
     found = read_value(text)
     assert found == value
     assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("text", ["{steps:5}", "[{a: 1, steps:5}]", "{a: {steps:5, b: 2}}"])
+def test_a_colon_without_a_space_is_named(text: str) -> None:
+    with pytest.raises(yaml.YAMLError, match="`steps:5` needs a space after the colon, `steps: 5`"):
+        read_value(text)
+
+
+def test_colons_within_keys_and_values_stay() -> None:
+    assert read_value("{a:b: 1, 'c:d': , e, f: g:h}") == {"a:b": 1, "c:d": None, "e": None, "f": "g:h"}

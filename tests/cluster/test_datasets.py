@@ -13,6 +13,7 @@ import pytest
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
+from cluster.inputs.benchmarks import read_benchmarks
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.grades import Grade, append_grades, settings_of
 from cluster.inputs.prompts import PromptSet, prepare_prompts, prepare_training
@@ -108,7 +109,8 @@ def test_held_out_datasets_are_cut_per_task(tmp_path: Path, both: list[dict[str,
 def test_what_is_held_out_is_spread_over_the_datasets_and_the_same_for_every_seed(tmp_path: Path) -> None:
     sizes = {"first": 200, "small": 3, "last": 100}
     held_out = [
-        entry(name, write(tmp_path / f"{name}.jsonl", make_prompts(size))) for name, size in sizes.items()
+        entry(name, write(tmp_path / f"{name}.jsonl", make_prompts(size)), cap=190)
+        for name, size in sizes.items()
     ]
     both = [entry("train", write(tmp_path / "t.jsonl", make_prompts(3)))]
     config = configured(tmp_path, datasets=both, eval_datasets=held_out, eval_prompts_per_task=43)
@@ -118,6 +120,8 @@ def test_what_is_held_out_is_spread_over_the_datasets_and_the_same_for_every_see
     assert places == sorted(places) and max(places) > 100
     again = config.model_copy(update={"run": config.run.model_copy(update={"seed": 5})})
     assert names(prepared(again)[0].held_out) == found
+    whole, other = (read_benchmarks(one, FakeProgress()) for one in (config, again))  # type: ignore[arg-type]
+    assert whole == other and [len(one.prompts) for one in whole] == [190, 3, 100]
 
 
 def grade_all(folder: Path, difficulties: dict[str, float], config: RunConfig) -> str:
@@ -148,7 +152,7 @@ def test_a_band_holds_for_one_file_and_for_rendered_clips_too(tmp_path: Path) ->
         tmp_path, source=source, grades=path, difficulty=[0, 0.1], tasks={"temporal_grounding": 1}
     )
     assert sorted(names(prepared(of_file)[0].train)) == ["p0", "p1", "p2"]
-    with pytest.raises(RunFailure, match="data.difficulty: no usable prompt"):
+    with pytest.raises(RunFailure, match="synthetic: no prompt has a difficulty of 0 to 1"):
         (tmp_path / "run").mkdir()
         prepared(configured(tmp_path, num_prompts=4, grades=path, difficulty=[0, 1]))
 
@@ -206,8 +210,8 @@ def test_what_is_missing_of_a_dataset_is_found_before_anything_starts(
         (
             "none of its first 10 clips is there",
             "No such file",
-            "variable NOWHERE is not set",
-            "1 entries were skipped, the first",
+            "unset: not set in the environment: NOWHERE",
+            "all 1 entries were skipped, the first",
             "`python -m cluster.grade` writes it",
         ),
         strict=True,

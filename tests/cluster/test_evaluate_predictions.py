@@ -173,7 +173,7 @@ def test_an_id_of_two_datasets_needs_the_name_of_one(recipe: Path) -> None:
         ),
         (
             "data.eval_datasets=[{name: m, format: jsonl, annotations: '${NO_SUCH_PLACE}/a'}]",
-            "dataset m: the environment variable NO_SUCH_PLACE is not set",
+            "dataset m cannot be read: m: not set in the environment: NO_SUCH_PLACE",
         ),
         ("data.eval_datasts=[]", "did you mean"),
     ],

@@ -18,8 +18,8 @@ app = typer.Typer()
 app.command()(main)
 
 
-def check(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+def check(*arguments: str | Path, columns: int = 200) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": str(columns)})
 
 
 def report(folder: Path, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
@@ -78,8 +78,16 @@ def test_every_problem_has_its_place(tmp_path: Path, own: Path) -> None:
     assert [message.removeprefix(str(own)) for message in found["warnings"]] == [
         ":7: interval [9, 10] reaches beyond the listed duration of 8 s",
         ":8: interval [6, 8.5] reaches beyond the listed duration of 8 s",
+        f":10: listed with 20 s, {tmp_path / 'a.mp4'} has 8.00 s",
     ]
-    assert (found["entries"], found["prompts"], found["videos"], found["clips"]) == (11, 7, 3, 3)
+    assert (found["entries"], found["prompts"], found["videos"]) == (11, 7, 3)
+
+
+def test_clips_that_decode_are_counted_among_those_tried(tmp_path: Path, own: Path) -> None:
+    result = check("--annotations", own, "--json", tmp_path / "report.json")
+    (found,) = json.loads((tmp_path / "report.json").read_text())["datasets"]
+    assert (found["clips"], found["decoded"]) == (3, 1)
+    assert "1 of 3 clips decode" in result.output
 
 
 def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
@@ -94,13 +102,26 @@ def test_facts_of_a_task(tmp_path: Path, own: Path) -> None:
     assert found["clips"] == 0 and not any("gone.mp4" in problem for problem in found["problems"])
 
 
-def test_a_clip_of_another_length_than_listed_is_warned_of(tmp_path: Path) -> None:
+def test_the_length_of_a_video_is_known_if_any_line_lists_it(tmp_path: Path) -> None:
+    choice = {"task": "multiple_choice", "options": ["x", "y"], "target": {"answer": "A"}}
+    unlisted = json.loads(line(id="b", **choice))
+    del unlisted["duration"]
+    (tmp_path / "own.jsonl").write_text(line() + "\n" + json.dumps(unlisted))
+    _, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl", "--no-videos")
+    assert (found["videos"], found["durations"]["mean"]) == (1, 8.0)
+
+
+def test_every_line_that_lists_another_length_than_the_clip_has_is_warned_of(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=64, fps=8)
-    (tmp_path / "own.jsonl").write_text(line(duration=20) + "\n" + line(id="b", span=[0, 5], duration=5))
+    listed: list[dict[str, Any]] = [{"duration": 20}, {"span": [0, 5], "duration": 5}, {}, {"duration": 30}]
+    lines = [line(id=str(number), **fields) for number, fields in enumerate([*listed, *listed[:1]])]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
     code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
     assert code == 0 and found["problems"] == []
-    place = f"{tmp_path / 'own.jsonl'}:1"
-    assert found["warnings"] == [f"{place}: listed with 20 s, {tmp_path / 'a.mp4'} has 8.00 s"]
+    assert found["warnings"] == [
+        f"{tmp_path / 'own.jsonl'}:{number}: listed with {seconds} s, {tmp_path / 'a.mp4'} has 8.00 s"
+        for number, seconds in ((1, 20), (4, 30), (5, 20))
+    ]
 
 
 def test_letters_are_counted(tmp_path: Path) -> None:
@@ -120,6 +141,23 @@ def test_the_table_says_what_the_json_says(own: Path) -> None:
         assert part in result.output
     assert f"problem: {own}:6: target interval [4, 2] must satisfy start < end" in result.output
     assert "own.jsonl: 3 more problems; --json has them all" in result.output
+
+
+def test_a_terminal_of_80_columns_shows_every_task_whole(tmp_path: Path) -> None:
+    choice = {"options": ["x", "y"], "target": {"answer": "A"}}
+    lines = [
+        line(),
+        line(id="b", task="multiple_choice", **choice),
+        line(id="c", task="grounded_qa", options=["x", "y"], target={"answer": "B", "intervals": [[1, 2]]}),
+        line(id="d", task="captioning", target={"caption": "A door opens."}),
+        line(id="e", task="numerical", target={"number": 3}),
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    result = check("--annotations", tmp_path / "own.jsonl", "--no-videos", columns=80)
+    assert "…" not in result.output
+    for task in ("temporal_grounding", "multiple_choice", "grounded_qa", "captioning", "numerical"):
+        assert f" {task} " in result.output
+    assert "25% to 50% of the clip" in result.output and "8.00 to 8.00, 8.00 on average" in result.output
 
 
 def test_folders_of_frames_and_further_files(tmp_path: Path) -> None:
@@ -152,9 +190,38 @@ def test_a_configuration_names_its_datasets(tmp_path: Path, monkeypatch: pytest.
         ("eval_source", "jsonl", 1),
         ("gqa", "nextgqa", 1),
     ]
-    monkeypatch.delenv("SETS")
-    result = check("--config", tmp_path / "run.yaml", "--no-videos")
-    assert result.exit_code == 2 and "the environment does not have this variable" in result.output
+
+
+def test_datasets_that_cannot_be_read_are_named_and_the_others_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HERE", "NOWHERE", "ELSEWHERE"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "run.yaml").write_text(
+        "data:\n  source: ${HERE}/own.jsonl\n  datasets:\n"
+        "  - {name: lost, format: nextgqa, annotations: $NOWHERE/a, options: {spans: '${ELSEWHERE}/b'}}\n"
+        "  - {name: gone, format: jsonl, annotations: gone.jsonl}\n"
+    )
+    arguments = ("--config", tmp_path / "run.yaml", "--no-videos")
+    unset = "lost: not set in the environment: NOWHERE, ELSEWHERE"
+    result = check(*arguments)
+    assert result.exit_code == 2
+    for part in ("source: not set in the environment: HERE", unset, "[Errno 2] No such file"):
+        assert f"problem: {part}" in result.output
+    monkeypatch.setenv("HERE", str(tmp_path))
+    (tmp_path / "own.jsonl").write_text(line())
+    result = check(*arguments)
+    assert result.exit_code == 1
+    assert "1 entries, 1 usable" in result.output and f"problem: {unset}" in result.output
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_an_empty_dataset_is_a_problem_and_nothing_read(tmp_path: Path, content: str) -> None:
+    (tmp_path / "own.jsonl").write_text(content)
+    code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    assert (code, found["problems"]) == (2, [f"{tmp_path / 'own.jsonl'}: the dataset is empty"])
+    (tmp_path / "own.jsonl").write_text("{}")
+    assert report(tmp_path, "--annotations", tmp_path / "own.jsonl")[0] == 1
 
 
 @pytest.mark.parametrize(

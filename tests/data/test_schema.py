@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.readers import DatasetSpec, read_dataset
 from data.schema import (
     NUM_BOXES,
     AnnotationError,
     Task,
+    VideoPrompt,
     parse_prompt,
-    read_annotations,
     write_annotations,
 )
 from rewards.scoring import read_target
@@ -50,6 +51,10 @@ def annotation(task: str = "temporal_grounding", **fields: Any) -> dict[str, Any
         "options": ["red", 2],
     }
     return usable | fields
+
+
+def read_annotations(path: Path) -> tuple[list[VideoPrompt], list[str]]:
+    return read_dataset(DatasetSpec("own", "jsonl", path))
 
 
 def read(folder: Path, *lines: str, between: str = "\n") -> tuple[list[str], list[str]]:
@@ -317,5 +322,5 @@ def test_clips_of_a_relative_annotation_file_have_absolute_paths(
     (tmp_path / "sets" / "a.jsonl").write_text(
         json.dumps(annotation(video="clips/a.mp4")) + "\n" + json.dumps(annotation(id="q", video="/b.mp4"))
     )
-    prompts, _ = read_annotations("sets/a.jsonl")
+    prompts, _ = read_annotations(Path("sets/a.jsonl"))
     assert [prompt.video for prompt in prompts] == [str(tmp_path / "sets" / "clips" / "a.mp4"), "/b.mp4"]

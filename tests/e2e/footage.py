@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from data.schema import VideoPrompt, read_annotations
+from data.readers import DatasetSpec, read_dataset
 from tests.videos import cut_short, write_video
 
 # Frames, frame rate, width, height: what the policy sees of them differs in length, shape and sampled rate.
@@ -59,7 +59,7 @@ def write_held_out(folder: Path) -> Path:
 
 def good_ids(dataset: Path) -> set[str]:
     """The prompts that can be used."""
-    prompts: list[VideoPrompt] = read_annotations(dataset)[0]
+    prompts, _ = read_dataset(DatasetSpec(dataset.name, "jsonl", dataset))
     return {prompt.id for prompt in prompts} - {*DAMAGED, TOO_LONG, LATE}
 
 

@@ -124,6 +124,31 @@ def video_mme(folder: Path) -> DatasetSpec:
     return DatasetSpec("mme", "video_mme", folder / "test-00000-of-00001.parquet")
 
 
+def longvideobench(folder: Path) -> DatasetSpec:
+    item = {
+        "video_id": "86CxyhFV9MI",
+        "question": "What does the man on the stage wear?",
+        "question_wo_referring_query": "What does the man wear?",
+        "candidates": ["a hat", "a coat", "a mask", "an apron"],
+        "correct_choice": 1,
+        "position": [854, 1103],
+        "topic_category": "NP-News-Programs",
+        "question_category": "S2E",
+        "level": "L1-Perception",
+        "id": "86CxyhFV9MI_0",
+        "video_path": "86CxyhFV9MI.mp4",
+        "subtitle_path": "86CxyhFV9MI_en.json",
+        "duration_group": 600,
+        "starting_timestamp_for_subtitles": 0,
+        "duration": 190.16,
+        "view_count": 259852,
+    }
+    last = item | {"id": "86CxyhFV9MI_1", "correct_choice": 3}
+    return DatasetSpec(
+        "lvb", "longvideobench", _json(folder / "lvb_val.json", [item, last]), folder / "videos"
+    )
+
+
 def mvbench(folder: Path) -> DatasetSpec:
     question = {"question": "What happened?", "candidates": ["Sat.", "Ran.", "Ate."], "answer": "Ran."}
     bounded = {"video": "ZS9XR.mp4", "start": 11.1, "end": 17.2}
@@ -221,6 +246,7 @@ SAMPLES: Mapping[str, Callable[[Path], DatasetSpec]] = {
         nextgqa,
         nextgqa_json,
         video_mme,
+        longvideobench,
         mvbench,
         perception_test,
         quality,

@@ -192,6 +192,43 @@ def test_video_mme(tmp_path: Path) -> None:
     assert prompt.video == str(tmp_path / "fFjv93ACGo8")
 
 
+def test_longvideobench(tmp_path: Path) -> None:
+    spec = SAMPLES["longvideobench"](tmp_path)
+    first, last = read_dataset(spec)[0]
+    assert (first.id, first.target, last.target) == ("86CxyhFV9MI_0", {"answer": "B"}, {"answer": "D"})
+    assert (first.video, first.duration) == (str(tmp_path / "videos" / "86CxyhFV9MI.mp4"), 190.16)
+    assert first.options[3] == "an apron"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"correct_choice": 4}, "the answer must be the position of one of 4 options, found 4"),
+        ({"correct_choice": -1}, "the answer must be the position of one of 4 options, found -1"),
+        ({"correct_choice": "B"}, "correct_choice must be a whole number, found 'B'"),
+    ],
+)
+def test_longvideobench_without_an_answer(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    spec = SAMPLES["longvideobench"](tmp_path)
+    item, _ = json.loads(spec.annotations.read_text())
+    of_the_test_split = {key: value for key, value in item.items() if key != "correct_choice"}
+    spec.annotations.write_text(json.dumps([item | change, of_the_test_split]))
+    prompts, problems = read_dataset(spec)
+    assert (prompts, problems) == (
+        [],
+        [f"{spec.annotations}[0]: {reason}", f"{spec.annotations}[1]: missing correct_choice"],
+    )
+
+
+def test_perception_test_with_an_answer_beyond_its_options(tmp_path: Path) -> None:
+    spec = SAMPLES["perception_test"](tmp_path)
+    content = json.loads(spec.annotations.read_text())
+    content["video_1"]["mc_question"][0]["answer_id"] = 3
+    spec.annotations.write_text(json.dumps(content))
+    (problem,) = read_dataset(spec)[1]
+    assert problem.endswith("mc_question[0]: the answer must be the position of one of 3 options, found 3")
+
+
 def test_mvbench_bounds_clips_and_reads_folders_of_frames(tmp_path: Path) -> None:
     prompts = prompts_of(SAMPLES["mvbench"](tmp_path))
     bounded, frames, whole = (
@@ -210,6 +247,7 @@ def test_mvbench_bounds_clips_and_reads_folders_of_frames(tmp_path: Path) -> Non
     [
         ("mvbench", ["action_sequence", "episodic_reasoning", "moving_count"]),
         ("video_mme", ["short"]),
+        ("longvideobench", ["up to 600 s", "up to 600 s"]),
         ("nextgqa", ["CW"]),
         ("nextgqa_json", ["CW"]),
         ("perception_test", ["semantics", "", ""]),
