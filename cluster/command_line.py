@@ -24,6 +24,14 @@ ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of the run
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
 ]
+GpuGib = Annotated[
+    float | None,
+    typer.Option(
+        min=1.0,
+        help="Memory of a GPU that the plan of --dry-run is held against, GiB; else this machine's, or common sizes.",
+        show_default=False,
+    ),
+]
 Checkpoint = Annotated[
     str | None,
     typer.Option(

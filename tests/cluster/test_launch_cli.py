@@ -116,6 +116,18 @@ def test_a_dry_run_shows_overrides_and_their_place(launch: Launch) -> None:
     assert "not loaded" not in done.stdout
 
 
+def test_a_dry_run_says_whether_the_plan_fits_the_gpus_that_are_stated(launch: Launch) -> None:
+    recipe = ROOT / "configs" / "qwen2_5_vl_7b.yaml"
+    small = launch("--config", recipe, "--dry-run", "--gpu-gib", "24")
+    assert small.exit_code == 0
+    assert "This plan does NOT fit" in small.stdout
+    assert "learner.offload_optimizer: true -> " in small.stdout
+    large = launch("--config", recipe, "--dry-run", "--gpu-gib", "141")
+    assert "Does it fit a GPU?" in large.stdout
+    assert "NOT fit" not in large.stdout
+    assert "Does it fit" not in launch("--config", LOCAL, "--dry-run").stdout
+
+
 def test_a_dry_run_warns_of_what_is_not_there(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHARADES", raising=False)
     done = launch("--config", ROOT / "configs" / "qwen2_5_vl_7b.yaml", "--dry-run")
