@@ -17,6 +17,7 @@ from data.failures import ActorFailure
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
+    from cluster.config.loading import LoadedConfig
 
 INTERRUPTED = 130
 
@@ -77,15 +78,23 @@ def policy_config(
     Raises:
         ConfigError: with every mistake in one message, what it names and is not there among them.
     """
-    from cluster.config.loading import read_config
     from cluster.planning.existence import missing_things
 
-    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
-    loaded = read_config(path, [*overrides, *policy], change)
+    loaded = read_policy_config(path, overrides, checkpoint, change)
     loaded.add(missing_things(loaded.config))
     if loaded.problems:
         raise loaded.error(loaded.problems)
     return loaded.config
+
+
+def read_policy_config(
+    path: Path, overrides: Sequence[str], checkpoint: str | None, change: Callable[[RunConfig], RunConfig]
+) -> LoadedConfig:
+    """The same with its mistakes so far; what it names need not be there."""
+    from cluster.config.loading import read_config
+
+    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
+    return read_config(path, [*overrides, *policy], change)
 
 
 def _policy_of(checkpoint: str) -> str:

@@ -39,14 +39,17 @@ class ProcessMemory:
         return sum(self.gib.values())
 
 
-def memory_plan(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
+def memory_plan(config: RunConfig, geometry: ModelGeometry, learns: bool = True) -> list[ProcessMemory]:
     """The memory of every process that holds weights, and of the clips.
+
+    Args:
+        learns: Whether there is a learner; an evaluation has none.
 
     On the host the resident code of a Python process with torch comes on top, about 1 GiB each.
     """
     return [
-        _rollout(config, geometry),
-        *_learner(config, geometry),
+        _rollout(config, geometry, learns),
+        *(_learner(config, geometry) if learns else ()),
         ProcessMemory("object store", 1, "host", {"decoded clips": config.data.cache_gib}),
     ]
 
@@ -56,7 +59,7 @@ def kv_bytes_per_token(config: RunConfig, geometry: ModelGeometry) -> int:
     return 2 * geometry.layers * geometry.kv_width * _weight_bytes(config)
 
 
-def _rollout(config: RunConfig, geometry: ModelGeometry) -> ProcessMemory:
+def _rollout(config: RunConfig, geometry: ModelGeometry, learns: bool) -> ProcessMemory:
     parts = config.rollout.tensor_parallel_size
     sequences = config.rollout.max_concurrent * config.max_model_tokens
     cache = sequences * kv_bytes_per_token(config, geometry) / parts / GIB
@@ -68,7 +71,7 @@ def _rollout(config: RunConfig, geometry: ModelGeometry) -> ProcessMemory:
         {
             "weights": geometry.parameters * _weight_bytes(config) / (parts if on_gpu else 1) / GIB,
             "KV cache": cache if on_gpu else config.rollout.kv_cache_gib,
-            "sync bucket": config.sync.bucket_mib / 1024,
+            **({"sync bucket": config.sync.bucket_mib / 1024} if learns else {}),
         },
     )
 

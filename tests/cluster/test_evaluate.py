@@ -313,6 +313,35 @@ def test_a_runs_folder_stands_for_its_policy(annotations: Path, tmp_path: Path) 
     assert "data.eval_datasets[0].annotations" in done.output
 
 
+def test_a_dry_run_shows_what_an_evaluation_does_and_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CHARADES", "ANET", "GOT10K", "NEXTGQA", "VIDEOMME", "MVBENCH", "PERCEPTION"):
+        monkeypatch.setenv(name, str(tmp_path))
+    recipe = Path(__file__).resolve().parents[2] / "configs" / "videochat_r1_benchmarks.yaml"
+    done = CliRunner().invoke(app, ["--config", str(recipe), "--dry-run", "--gpu-gib", "80"])
+    assert done.exit_code == 0, done.output
+    for part in ("greedy answers to the held-out prompts", "data.eval_datasets[4]", "rollout worker │ fits"):
+        assert part in done.output
+    for part in (
+        "learner rank",
+        "│ grpo.",
+        "│ learner.",
+        "│ cold_start.",
+        "per step",
+        "reference",
+        "travel by",
+        "sync",
+    ):
+        assert part not in done.output.replace("learner, sync, ", "")
+    assert "nothing was started" in done.output
+    answers = ["--predictions", str(tmp_path / "a.jsonl")]
+    assert (
+        "leave --dry-run out"
+        in CliRunner().invoke(app, ["--config", str(recipe), "--dry-run", *answers]).output
+    )
+
+
 def _app(command: Any) -> Any:
     import typer
 

@@ -81,7 +81,7 @@ def test_every_recipe_passes_a_dry_run_without_ray_gpu_or_model(recipe: Path, tm
     )
     assert done.returncode == 0, done.stderr
     for part in (
-        "rollout.group_size",
+        "rollout.num_workers",
         "Placement",
         "the cluster must have",
         "Memory plan (estimate)",
@@ -114,6 +114,26 @@ def test_a_dry_run_shows_overrides_and_their_place(launch: Launch) -> None:
     assert "command line" in line
     assert "reference policy" in done.stdout
     assert "not loaded" not in done.stdout
+
+
+def test_a_dry_run_shows_only_what_a_supervised_run_does(launch: Launch) -> None:
+    done = launch("--config", ROOT / "configs" / "ablations" / "charades_sft.yaml", "--dry-run")
+    assert "│ cold_start.batch_size" in done.stdout
+    assert re.search(r"stages +│ supervised, at most 1551 steps +│", done.stdout)
+    assert re.search(r"demonstrations per supervised step +│ 8 ", done.stdout)
+    for part in (
+        "│ grpo.",
+        "│ curriculum.",
+        "│ rollout.group_size",
+        "responses per step",
+        "reference policy",
+    ):
+        assert part not in done.stdout
+    assert "it has no use for them: grpo, curriculum, " in done.stdout
+    whole = launch("--config", LOCAL, "--dry-run").stdout
+    assert "│ grpo.steps" in whole
+    assert "responses per step" in whole
+    assert "no use for them" not in whole
 
 
 def test_a_dry_run_says_whether_the_plan_fits_the_gpus_that_are_stated(launch: Launch) -> None:
