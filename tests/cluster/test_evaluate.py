@@ -230,6 +230,39 @@ def test_the_difference_of_two_is_over_pairs(annotations: Path, monkeypatch: pyt
     assert (same.gain.mean, same.gain.low, same.gain.high) == (0, 0, 0)
 
 
+def test_parts_have_paired_differences_of_their_own(
+    annotations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = {"p0": "short", "p1": "long", "p3": "short", "p4": "long"}
+    prompts = [replace(p, options=(), part=names.get(p.id, "")) for p in make_prompts(COUNT)]
+    write_annotations(annotations, prompts)
+    configs = benchmark(annotations, "first"), benchmark(annotations, "second", model={"path": "some/other"})
+    for config, shift in zip(configs, (0.5, 0.0), strict=True):
+        evaluate(config, monkeypatch, shift)
+    first, second = (read_evaluation(config.run_dir) for config in configs)
+    parts = [row for row in compare(first, second).rows if row.part]
+    assert [(row.name, row.part, row.samples) for row in parts] == [
+        ("mIoU", "short", 2),
+        ("mIoU", "long", 2),
+        ("mIoU", "the rest", 3),
+    ]
+    for row in parts:
+        own = [i for i, s in first.samples.items() if (s.prompt.part or "the rest") == row.part]
+        gains = [100 * (second.samples[i].value("iou") - first.samples[i].value("iou")) for i in own]
+        assert row.gain.mean == pytest.approx(sum(gains) / len(gains), abs=1e-3)
+        assert row.gain.low <= row.gain.mean <= row.gain.high
+    figures = {part.part: part.figure for part in first.results.tasks[0].parts}
+    assert [(row.constant, row.trivial) for row in parts] == [
+        (figures[row.part].constant, figures[row.part].trivial) for row in parts if row.part
+    ]
+    arguments = [*(str(config.run_dir) for config in configs), "--json", str(tmp_path / "c.json")]
+    for form in ([], ["--markdown"]):
+        shown = CliRunner().invoke(_app(compare_command), [*arguments, *form])
+        assert all(f"mIoU, {part}" in shown.output for part in ("short", "long", "the rest")), shown.output
+    rows = json.loads((tmp_path / "c.json").read_text())["rows"]
+    assert [row["part"] for row in rows[-3:]] == ["short", "long", "the rest"]
+
+
 def test_two_that_were_not_asked_alike_share_no_table_in_silence(
     annotations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
