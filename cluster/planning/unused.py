@@ -8,7 +8,6 @@ from cluster.config import RunConfig
 _OF_GRPO = (
     "grpo",
     "curriculum",
-    "checkpoint",
     "rollout.group_size",
     "reward.shuffle_bonus",
     "reward.shuffle_form",
@@ -18,6 +17,7 @@ _OF_GRPO = (
 _OF_TRAINING = (
     *_OF_GRPO,
     "cold_start",
+    "checkpoint",
     "learner",
     "sync",
     "run.algorithm",
