@@ -132,6 +132,10 @@ def test_every_prompt_is_answered_once_and_all_of_it_is_kept(
         assert part in shown
         assert part in page
     assert 'id="clip-when/p0"' in page
+    # Once above the rows of each table, and intervals below their figures: nothing is cut off on a narrow page.
+    assert [page.count(f'colspan="{n}">when, Temporal grounding</th>') for n in (6, 3)] == [1, 1]
+    value = table.figures[0].value
+    assert f'{value.mean:.2f}<small class="range">[{value.low:.2f}, {value.high:.2f}]</small>' in page
     parser = Balance()
     parser.feed(page)
     assert parser.open == []

@@ -31,7 +31,7 @@ from data.synthetic import TASKS
 from tests.cluster.fakes import make_config
 from tests.cluster.run_fixture import make_run
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
 
 
 class Balance(HTMLParser):
