@@ -15,11 +15,12 @@ _OF_GRPO = (
     "evaluation.every_steps",
 )
 _OF_TRAINING = (
-    *_OF_GRPO,
     "cold_start",
-    "checkpoint",
     "learner",
+    "grpo",
+    "curriculum",
     "sync",
+    "checkpoint",
     "run.algorithm",
     "data.source",
     "data.datasets",
@@ -28,9 +29,13 @@ _OF_TRAINING = (
     "data.difficulty",
     "data.num_prompts",
     "data.prefetch",
+    "rollout.group_size",
     "rollout.temperature",
     "reward.weights",
     "reward.custom",
+    "reward.shuffle_bonus",
+    "reward.shuffle_form",
+    "evaluation.every_steps",
     "logging.wandb_mode",
     "logging.wandb_project",
 )

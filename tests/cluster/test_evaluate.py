@@ -360,23 +360,21 @@ def test_a_dry_run_shows_what_an_evaluation_does_and_starts_nothing(
     assert done.exit_code == 0, done.output
     for part in ("greedy answers to the held-out prompts", "data.eval_datasets[4]", "rollout worker │ fits"):
         assert part in done.output
-    for part in (
+    never = (
         "learner rank",
         "│ grpo.",
         "│ learner.",
         "│ cold_start.",
         "per step",
         "reference",
-        "travel by",
-        "sync",
-    ):
-        assert part not in done.output.replace("learner, sync, ", "")
+        "travel",
+        "bucket",
+    )
+    assert not [part for part in never if part in done.output]
     assert "nothing was started" in done.output
     answers = ["--predictions", str(tmp_path / "a.jsonl")]
-    assert (
-        "leave --dry-run out"
-        in CliRunner().invoke(app, ["--config", str(recipe), "--dry-run", *answers]).output
-    )
+    refused = CliRunner().invoke(app, ["--config", str(recipe), "--dry-run", *answers])
+    assert "leave --dry-run out" in refused.output
 
 
 def _app(command: Any) -> Any:

@@ -14,9 +14,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.config import RunConfig
+from cluster.config.fields import all_fields, sections
 from cluster.config.problems import Problem
 from cluster.errors import RunFailure
 from cluster.launch import app, resume_command
+from cluster.planning.unused import unused
 from cluster.records.interpreter import interpreter
 from cluster.runtime.ray_session import ClusterTooSmall
 from data.failures import ActorFailure
@@ -302,3 +304,12 @@ def test_the_resume_command_is_quoted_and_says_resume_once() -> None:
     command = resume_command(Path("a b.yaml"), ["data.tasks={tracking: 1}"])
     end = "-m cluster.launch --config 'a b.yaml' 'data.tasks={tracking: 1}' --resume"
     assert command == f"{interpreter()} {end}"
+
+
+def test_what_a_run_has_no_use_for_is_named_by_keys_that_there_are() -> None:
+    known = {*all_fields(), *sections()}
+    supervised = RunConfig.model_validate({"run": {"algorithm": "sft"}})
+    for without in (unused(supervised, False), unused(RunConfig(), True)):
+        assert set(without) <= known
+        assert not [key for key in without if "." in key and key.split(".")[0] in without]
+    assert unused(RunConfig(), False) == ()
