@@ -17,12 +17,21 @@ from data.failures import ActorFailure
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
+    from cluster.config.loading import LoadedConfig
 
 INTERRUPTED = 130
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of the run.", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="section.field=value, the value in YAML.", show_default=False)
+]
+GpuGib = Annotated[
+    float | None,
+    typer.Option(
+        min=1.0,
+        help="Memory of a GPU that the plan of --dry-run is held against, GiB; else this machine's, or common sizes.",
+        show_default=False,
+    ),
 ]
 Checkpoint = Annotated[
     str | None,
@@ -69,15 +78,23 @@ def policy_config(
     Raises:
         ConfigError: with every mistake in one message, what it names and is not there among them.
     """
-    from cluster.config.loading import read_config
     from cluster.planning.existence import missing_things
 
-    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
-    loaded = read_config(path, [*overrides, *policy], change)
+    loaded = read_policy_config(path, overrides, checkpoint, change)
     loaded.add(missing_things(loaded.config))
     if loaded.problems:
         raise loaded.error(loaded.problems)
     return loaded.config
+
+
+def read_policy_config(
+    path: Path, overrides: Sequence[str], checkpoint: str | None, change: Callable[[RunConfig], RunConfig]
+) -> LoadedConfig:
+    """The same with its mistakes so far; what it names need not be there."""
+    from cluster.config.loading import read_config
+
+    policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
+    return read_config(path, [*overrides, *policy], change)
 
 
 def _policy_of(checkpoint: str) -> str:

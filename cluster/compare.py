@@ -14,7 +14,15 @@ from rich.console import Console
 
 from cluster.command_line import ended_by_a_message
 from cluster.evaluation.comparison import Comparison, Difference, compare, read_evaluation
-from cluster.evaluation.tables import PLAIN_WIDTH, blind_answers, cell, dataset_name, rich_table, trivial_cell
+from cluster.evaluation.tables import (
+    PLAIN_WIDTH,
+    blind_answers,
+    cell,
+    dataset_name,
+    metric_of,
+    rich_table,
+    trivial_cell,
+)
 from cluster.records.result_tables import markdown_rows
 
 NOTE = (
@@ -54,10 +62,10 @@ def columns(found: Comparison) -> tuple[str, ...]:
 
 
 def row(found: Difference) -> tuple[str, ...]:
-    """One metric."""
+    """One metric, of a whole dataset or of a part of it."""
     return (
         dataset_name(found.dataset, found.task),
-        found.name,
+        metric_of(found.name, found.part),
         f"{found.samples:,}",
         cell(found.first),
         cell(found.second),

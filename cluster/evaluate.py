@@ -16,12 +16,14 @@ import typer
 from cluster.command_line import (
     Checkpoint,
     ConfigFile,
+    GpuGib,
     Overrides,
     command_app,
     ended_by_a_message,
     policy_config,
+    read_policy_config,
 )
-from cluster.errors import ConfigError
+from cluster.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from cluster.config import RunConfig
@@ -38,6 +40,13 @@ def main(
         Path | None,
         typer.Option(help="Score these answers instead, JSON Lines of id and response.", show_default=False),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what would be asked of a policy and where, and the memory plan."
+        ),
+    ] = False,
+    gpu_gib: GpuGib = None,
 ) -> None:
     """Answer every held-out prompt greedily, or take the answers of a file, and say what they come to."""
     with ended_by_a_message("The same command goes on with the prompts that are left."):
@@ -45,7 +54,11 @@ def main(
             raise ConfigError(
                 "--predictions and --checkpoint exclude each other: answers of a file, or of a policy?"
             )
-        if predictions is not None:
+        if dry_run and predictions is not None:
+            raise UserError("--predictions starts nothing that could be planned; leave --dry-run out")
+        if dry_run:
+            show_plan(config, overrides or [], checkpoint, gpu_gib)
+        elif predictions is not None:
             _score(predictions_config(config, overrides or []), predictions)
         else:
             _evaluate(evaluation_config(config, overrides or [], checkpoint))
@@ -72,6 +85,21 @@ def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
     from cluster.inputs.benchmarks import for_evaluation
 
     return load_config(path, overrides, for_evaluation)
+
+
+def show_plan(path: Path, overrides: Sequence[str], checkpoint: str | None, gpu_gib: float | None) -> None:
+    """The dry run.
+
+    Raises:
+        ConfigError: the configuration is wrong in itself; what it names need not exist.
+    """
+    from cluster.inputs.benchmarks import for_evaluation
+    from cluster.planning.dry_run import print_plan
+
+    loaded = read_policy_config(path, overrides, checkpoint, for_evaluation)
+    if loaded.problems:
+        raise loaded.error(loaded.problems)
+    print_plan(loaded, gpu_gib, evaluates=True)
 
 
 def _evaluate(config: RunConfig) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.command_line import ConfigFile, Overrides, command_app, ended_by_a_message
+from cluster.command_line import ConfigFile, GpuGib, Overrides, command_app, ended_by_a_message
 from cluster.records.interpreter import interpreter
 
 if TYPE_CHECKING:
@@ -32,19 +32,23 @@ def main(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config, the placement and the memory plan.")
     ] = False,
+    gpu_gib: GpuGib = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
 ) -> None:
     """Train a video language model by reinforcement learning, as one YAML file says."""
     again = f"Resume with: {resume_command(config, overrides or [])}"
     with ended_by_a_message(again, again):
         if dry_run:
-            show_plan(config, overrides or [])
+            show_plan(config, overrides or [], gpu_gib)
         else:
             launch(config, overrides or [], resume)
 
 
-def show_plan(path: Path, overrides: Sequence[str]) -> None:
+def show_plan(path: Path, overrides: Sequence[str], gpu_gib: float | None = None) -> None:
     """The dry run.
+
+    Args:
+        gpu_gib: Memory of each GPU, GiB; None where nobody says.
 
     Raises:
         ConfigError: the configuration is wrong in itself; what it names need not exist.
@@ -55,7 +59,7 @@ def show_plan(path: Path, overrides: Sequence[str]) -> None:
     loaded = read_config(path, overrides)
     if loaded.problems:
         raise loaded.error(loaded.problems)
-    print_plan(loaded)
+    print_plan(loaded, gpu_gib)
 
 
 def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:

@@ -71,6 +71,16 @@ def box_iou(first: Box, second: Box) -> float:
     return min(1.0, shared / covered) if 0 < covered < math.inf else 0.0
 
 
+def why_apart(predicted: Sequence[Box]) -> str:
+    """Why boxes, before any clipping, have nothing of the annotated ones, in words."""
+    inside = [clip(box) for box in predicted]
+    if not any(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in predicted):
+        return "no box has its right lower corner after its left upper one"
+    if not any(x0 < x1 and y0 < y1 for x0, y0, x1, y1 in inside):
+        return "no box reaches into the frame, 0 to 1"
+    return "no overlap with what is annotated"
+
+
 def tracking_iou(predicted: Sequence[Box], annotated: Sequence[Box], counted: Sequence[bool]) -> float:
     """Mean IoU over the boxes that count; predictions are clipped to 0-1.
 

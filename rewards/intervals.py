@@ -102,6 +102,20 @@ def union_iou(predicted: Sequence[Interval], annotated: Sequence[Interval]) -> f
     return length_iou(merge(predicted), merge(annotated))
 
 
+def why_apart(predicted: Sequence[Interval], annotated: Sequence[Interval], duration: float | None) -> str:
+    """Why predicted intervals, before any clipping, have nothing of the annotated ones: in words, seconds."""
+    if not predicted:
+        return "no interval is named"
+    if not all(math.isfinite(end) for interval in predicted for end in interval):
+        return "an interval is infinite"
+    if not any(map(_has_length, predicted)):
+        return "no named interval ends after it starts"
+    if duration is not None and not any(_has_length(clip(interval, duration)) for interval in predicted):
+        return f"what is named lies outside the clip of {duration:g} s"
+    spans = ", ".join(f"{start:g} to {end:g}" for start, end in annotated)
+    return f"no overlap with the annotated {spans} s" if spans else "no interval is annotated"
+
+
 def length_iou(first: Sequence[Interval], second: Sequence[Interval]) -> float:
     """IoU of two lists of disjoint intervals; 0 where they cover nothing."""
     shared = shared_length(first, second)

@@ -47,7 +47,7 @@ def make_score(
         total=weighted_sum(rewards, weights) if weights else sum(rewards.values()),
         parsed=rewards["format"] == 1.0,
         prediction=prediction or None,
-        reason="; ".join(reasons) or None,
+        reason="; ".join(dict.fromkeys(reasons)) or None,
     )
 
 

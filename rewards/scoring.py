@@ -139,9 +139,18 @@ class Scorer:
     def _paper_score(self, response: str, truth: Any) -> Score:
         assert self._spec.paper
         rewards, read = self._spec.paper(response.strip(), truth, self._template)
-        zeros = [f"{name} is 0 in the released function" for name, value in rewards.items() if value == 0.0]
         prediction = {key: value for key, value in read.items() if value is not None}
+        zeros = [self._paper_zero(name, prediction) for name, value in rewards.items() if value == 0.0]
         return make_score(rewards, prediction, zeros, self._weights)
+
+    def _paper_zero(self, component: str, prediction: Mapping[str, Any]) -> str:
+        """Released functions do not say why; what they read does."""
+        if component == "format":
+            return "the released function does not find the layout"
+        key = next(part.key for part in self._parts if part.component == component)
+        if key not in prediction:
+            return f"{component}: the released function reads no {key}"
+        return f"{component}: what the released function reads has nothing of the annotation"
 
     def _with_bonus(self, score: Score, tokens: int | None) -> Score:
         """Video-R1's reward for the wanted length (arXiv 2503.21776, section 3.3), to right responses only."""

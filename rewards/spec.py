@@ -97,7 +97,7 @@ class Part(Generic[T, O]):
         component: The reward component it gives.
         read: From the block's content; raises `Unreadable`.
         measure: Value in [0, 1] of what was read.
-        zero: What it means when the measure is 0.
+        zero: What it means when the measure is 0; a function of what was read where that can be several things.
         reported: Whether what was read is kept as the prediction: JSON could not hold an infinite end, for instance.
     """
 
@@ -106,8 +106,12 @@ class Part(Generic[T, O]):
     component: str
     read: Callable[[str, Case[T, O]], Any]
     measure: Callable[[Any, Case[T, O]], float]
-    zero: str
+    zero: str | Callable[[Any, Case[T, O]], str]
     reported: Callable[[Any], bool] | None = None
+
+    def why_zero(self, value: Any, case: Case[T, O]) -> str:
+        """What it means that the measure of what was read is 0, in words."""
+        return self.zero if isinstance(self.zero, str) else self.zero(value, case)
 
 
 class PaperScore(NamedTuple):

@@ -40,7 +40,7 @@ def score(
         elif part.reported is None or part.reported(value):
             prediction[part.key] = value
         if reward == 0.0:
-            reasons.append(problem or part.zero)
+            reasons.append(problem or part.why_zero(value, case))
     return make_score(rewards, prediction, reasons, weights)
 
 

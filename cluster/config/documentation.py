@@ -27,10 +27,13 @@ python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.
   `data.datasets[0].cap=100` one of a list.
 - **Mistakes.** An unknown key, a wrong type, values that contradict each other, a missing model or dataset,
   more GPUs than there are: one message names all, each with its place, before anything is started.
-- **`--dry-run`** prints the resolved configuration, what each actor reserves, and the memory plan; it needs
-  no Ray, GPU, model or dataset. **`--resume`** goes on from the last checkpoint of the run; what is trained or
-  evaluated must be as it was, while `grpo.steps`, time limits and everything about workers may change, but for
-  `learner.num_workers` and `learner.zero_stage`: they lay out the checkpoints.
+- **`--dry-run`** prints the resolved configuration without what such a run has no use for, what each actor
+  reserves, and the memory plan; it needs no Ray, GPU, model or dataset. Where workers have GPUs it says of each
+  kind whether its estimate fits: the GPU of this machine, that of `--gpu-gib 80`, or else which common sizes; and
+  what to change in the YAML if it does not.
+- **`--resume`** goes on from the last checkpoint of the run; what is trained or evaluated must be as it was,
+  while `grpo.steps`, time limits and everything about workers may change, but for `learner.num_workers` and
+  `learner.zero_stage`: they lay out the checkpoints.
 - **Scalars** are YAML 1.2: `1e-6` is a number, and only `true` and `false` are booleans.
 
 Relative paths start at the folder the run is started in; for a submitted job that is a copy, so give it an

@@ -194,5 +194,7 @@ class CurriculumSection(Section):
 class CheckpointSection(Section):
     """What a run can be resumed from."""
 
-    every_steps: int = described(50, "Steps between two checkpoints, optimizer steps.", ge=1)
+    every_steps: int = described(
+        50, "Steps between two checkpoints, of the supervised stage too, optimizer steps.", ge=1
+    )
     keep: int = described(2, "Newest checkpoints kept, checkpoints.", ge=1)

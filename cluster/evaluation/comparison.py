@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.errors import UserError
-from cluster.evaluation.figures import resampled, scored_samples
+from cluster.evaluation.figures import Figure, TaskFigures, part_of, resampled, scored_samples
 from cluster.evaluation.records import EvaluationResults, read_results, read_samples
 from cluster.evaluation.settings import obstacles, unknown_settings
 from cluster.records.bootstrap import Interval, Rounded, interval
@@ -34,6 +34,7 @@ class Difference(BaseModel):
     """One metric of one task of one dataset, in percent where it is a share.
 
     Attributes:
+        part: Of the dataset, where the figure is over one alone; by the main metric only.
         samples: How many prompts both answered or failed to.
         gain: Second minus first.
         constant: Of the best constant answer, as the first evaluation has it over its own prompts.
@@ -45,6 +46,7 @@ class Difference(BaseModel):
     dataset: str
     task: str
     name: str
+    part: str | None = None
     samples: int
     first: Interval
     second: Interval
@@ -133,24 +135,46 @@ def _shared(first: Evaluation, second: Evaluation) -> Iterator[tuple[tuple[str, 
 def _rows(
     dataset: str, task: str, ids: Sequence[str], first: Evaluation, second: Evaluation
 ) -> Iterator[Difference]:
+    """Every metric over all of these prompts, then the main one over those of each part that the evaluation has."""
     pairs = [[one.samples[name] for name in ids] for one in (first, second)]
-    # Its captions' judge scored the constant answer as well, and is not asked anew.
-    blind = next(table for table in first.results.tasks if (table.dataset, table.task) == (dataset, task))
-    figures = {figure.name: figure for figure in blind.figures}
-    metrics = [metric for metric in SPECS[task].metrics if metric.name in figures]
+    table = next(table for table in first.results.tasks if (table.dataset, table.task) == (dataset, task))
+    yield from _differences(table, table.figures, pairs)
+    for part in table.parts:
+        places = [place for place, sample in enumerate(pairs[0]) if part_of(sample) == part.part]
+        if places:
+            yield from _differences(
+                table, [part.figure], [[samples[place] for place in places] for samples in pairs], part.part
+            )
+
+
+def _differences(
+    table: TaskFigures,
+    blind: Sequence[Figure],
+    pairs: Sequence[Sequence[EvalSample]],
+    part: str | None = None,
+) -> Iterator[Difference]:
+    """Metrics of pairs of answers to the same prompts.
+
+    Args:
+        blind: What the first evaluation has of each metric. Its captions' judge scored the constant answer as well, and
+            is not asked anew.
+    """
+    figures = {figure.name: figure for figure in blind}
+    metrics = [metric for metric in SPECS[table.task].metrics if metric.name in figures]
     videos = [sample.prompt.video for sample in pairs[0]]
     values = resampled(metrics, [*map(scored_samples, pairs)], videos)
     for metric, before, after in zip(metrics, *values, strict=True):
         yield Difference(
-            dataset=dataset,
-            task=task,
+            dataset=table.dataset,
+            task=table.task,
             name=metric.name,
-            samples=len(ids),
+            part=part,
+            samples=len(videos),
             first=interval(before[0], before[1:]),
             second=interval(after[0], after[1:]),
             gain=interval((after - before)[0], (after - before)[1:]),
             constant=figures[metric.name].constant,
-            constant_answer=blind.constant_answer,
+            constant_answer=table.constant_answer,
             trivial=figures[metric.name].trivial,
         )
 

@@ -148,12 +148,17 @@ def _parts(
     task: str, samples: Sequence[EvalSample], constant: Sequence[Scored], mode: Mode
 ) -> Iterator[PartFigures]:
     """The parts of a dataset in the order in which they come first; none of one that has no two."""
-    names = list(dict.fromkeys(sample.prompt.part for sample in samples))
+    names = list(dict.fromkeys(map(part_of, samples)))
     for name in names if len(names) > 1 else ():
-        places = [place for place, sample in enumerate(samples) if sample.prompt.part == name]
+        places = [place for place, sample in enumerate(samples) if part_of(sample) == name]
         own, base = [samples[place] for place in places], [constant[place] for place in places]
         (figure,) = metric_figures(task, SPECS[task].metrics[:1], own, base, mode)
-        yield PartFigures(part=name or "the rest", samples=len(own), figure=figure)
+        yield PartFigures(part=name, samples=len(own), figure=figure)
+
+
+def part_of(sample: EvalSample) -> str:
+    """Name of the part of its dataset that a sample belongs to."""
+    return sample.prompt.part or "the rest"
 
 
 def constant_answer(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from cluster.config import RunConfig
@@ -74,15 +76,34 @@ def _section(heading: str, note: str, content: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows under a heading for each dataset and task, which their first cells name; intervals below their figures."""
     if not rows:
         return ""
-    kinds = ["" if column in TEXTS else ' class="n"' for column in columns]
-    head = "".join(f"<th{kind}>{column}</th>" for kind, column in zip(kinds, columns, strict=True))
+    kinds = ["" if column in TEXTS else ' class="n"' for column in columns[1:]]
+    head = "".join(f"<th{kind}>{column}</th>" for kind, column in zip(kinds, columns[1:], strict=True))
+    groups = groupby(rows, key=itemgetter(0))
     body = "".join(
-        f"<tr>{''.join(f'<td{kind}>{escape(cell)}</td>' for kind, cell in zip(kinds, row, strict=True))}</tr>"
-        for row in rows
+        f'<tr><th class="group" colspan="{len(kinds)}">{_breakable(name)}</th></tr>'
+        + "".join(_row(kinds, row[1:]) for row in own)
+        for name, own in groups
     )
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _row(kinds: Sequence[str], cells: Sequence[str]) -> str:
+    shown = [_figure(cell) if kind else _breakable(cell) for kind, cell in zip(kinds, cells, strict=True)]
+    return f"<tr>{''.join(f'<td{kind}>{cell}</td>' for kind, cell in zip(kinds, shown, strict=True))}</tr>"
+
+
+def _figure(cell: str) -> str:
+    """`26.99 [26.41, 27.58]` on two lines."""
+    value, bracket, bounds = cell.partition(" [")
+    return f'{escape(value)}<small class="range">[{escape(bounds)}</small>' if bracket else escape(cell)
+
+
+def _breakable(text: str) -> str:
+    """Names of parts may be long and hold no space."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def _listed(lines: Sequence[str]) -> str:

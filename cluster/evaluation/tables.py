@@ -37,7 +37,12 @@ def result_rows(results: EvaluationResults) -> Iterator[tuple[str, ...]]:
         for figure in task.figures:
             yield name, figure.name, f"{task.samples:,}", *_figure_cells(figure)
         for part in task.parts:
-            yield name, f"{part.figure.name}, {part.part}", f"{part.samples:,}", *_figure_cells(part.figure)
+            yield (
+                name,
+                metric_of(part.figure.name, part.part),
+                f"{part.samples:,}",
+                *_figure_cells(part.figure),
+            )
 
 
 def _figure_cells(figure: Figure) -> tuple[str, ...]:
@@ -157,6 +162,11 @@ def _longest_word(head: str, *figures: str) -> int:
 def dataset_name(dataset: str, task: str) -> str:
     """`charades, Temporal grounding`."""
     return f"{dataset}, {SPECS[task].title}"
+
+
+def metric_of(name: str, part: str | None) -> str:
+    """`accuracy`, or of a part of the dataset `accuracy, short`."""
+    return f"{name}, {part}" if part else name
 
 
 def cell(interval: Interval, sign: str = "") -> str:

@@ -14,24 +14,41 @@ from cluster.config.checks import most_video_tokens
 from cluster.config.fields import all_fields, shown
 from cluster.config.loading import LoadedConfig
 from cluster.planning.existence import missing_things
-from cluster.planning.memory_plan import ProcessMemory, memory_plan
+from cluster.planning.gpu_fit import RANK
+from cluster.planning.memory_plan import memory_plan
+from cluster.planning.memory_tables import fit_lines, fit_table, gpu_sizes, memory_table, plan_table
 from cluster.planning.model_geometry import find_geometry
 from cluster.planning.placement import Role, placement
+from cluster.planning.unused import unused
 
 # Wide enough for every table when the output is not a terminal.
 PLAIN_WIDTH = 120
 
 
-def print_plan(loaded: LoadedConfig, console: Console | None = None) -> None:
-    """Print what a run with this configuration would be."""
+def print_plan(
+    loaded: LoadedConfig,
+    gpu_gib: float | None = None,
+    evaluates: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Print what a run with this configuration would be, and nothing that it has no use for.
+
+    Args:
+        gpu_gib: Memory of each of its GPUs, GiB; None looks at this machine's, or at common sizes.
+        evaluates: Of an evaluation, which has no learner, in place of a run.
+    """
     config = loaded.config
     console = console or Console(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
-    console.print(config_table(loaded))
-    console.print(facts_table(config))
-    console.print(placement_table(placement(config)))
-    _print_memory(config, console)
+    without = unused(config, evaluates)
+    console.print(config_table(loaded, without))
+    if without:
+        console.print(f"Not shown, for it has no use for them: {', '.join(without)}.", soft_wrap=True)
+    console.print(facts_table(config, evaluates))
+    roles = placement(config)
+    console.print(placement_table([role for role in roles if not (evaluates and role.name == RANK)]))
+    _print_memory(config, gpu_gib, evaluates, console)
     warnings = loaded.lines(list(missing_things(config, ask_hub=False)))
     if warnings:
         console.print("Not there yet; a real start would need:", style="yellow")
@@ -39,12 +56,14 @@ def print_plan(loaded: LoadedConfig, console: Console | None = None) -> None:
     console.print("Dry run: nothing was started.")
 
 
-def config_table(loaded: LoadedConfig) -> Table:
-    """Every key, its value, and where that was given."""
-    table = _table(f"Configuration {loaded.source}", "key", "value", "from")
+def config_table(loaded: LoadedConfig, without: Sequence[str] = ()) -> Table:
+    """Every key but those in sections or keys left out, its value, and where that was given."""
+    table = plan_table(f"Configuration {loaded.source}", "key", "value", "from")
     values = loaded.config.model_dump(mode="json")
     for key, field in all_fields().items():
         section, name = key.split(".")
+        if section in without or key in without:
+            continue
         given = {key: values[section][name]}
         if field.entries and given[key]:
             given = {f"{key}[{index}]": _given(entry) for index, entry in enumerate(given[key])}
@@ -59,29 +78,40 @@ def _given(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if value not in (None, {})}
 
 
-def facts_table(config: RunConfig) -> Table:
+def facts_table(config: RunConfig, evaluates: bool = False) -> Table:
     """What follows from the configuration."""
-    table = _table("What follows", "", "")
+    table = plan_table("What follows", "", "")
     model = find_geometry(config.model.path)
-    per_step = config.grpo.prompts_per_step * config.rollout.group_size
     facts: dict[str, Any] = {
         "run folder": config.run_dir.absolute(),
-        "stages": " then ".join(_stages(config)),
+        "stages": "greedy answers to the held-out prompts" if evaluates else " then ".join(_stages(config)),
         "policy": f"{model.parameters / 1e6:,.1f} M parameters" if model else "of unknown size",
-        "reference policy": "loaded" if config.needs_reference else "not loaded",
-        "responses per step": f"{per_step}, {config.rollout.group_size} to each prompt",
+        **({} if evaluates else _learning_facts(config)),
         "tokens of a clip": f"up to {most_video_tokens(config)}",
         "tokens of prompt and response": f"up to {config.max_model_tokens}",
-        "weights travel by": config.sync_backend,
+        **({} if evaluates else {"weights travel by": config.sync_backend}),
     }
     for name, value in facts.items():
         table.add_row(name, escape(str(value)))
     return table
 
 
+def _learning_facts(config: RunConfig) -> dict[str, str]:
+    facts = {}
+    if config.has_cold_start:
+        facts["demonstrations per supervised step"] = f"{config.cold_start.batch_size}"
+    if config.run.algorithm == "grpo":
+        per_step = config.grpo.prompts_per_step * config.rollout.group_size
+        facts["reference policy"] = "loaded" if config.needs_reference else "not loaded"
+        facts["responses per step"] = f"{per_step}, {config.rollout.group_size} to each prompt"
+    return facts
+
+
 def placement_table(roles: Sequence[Role]) -> Table:
     """What every kind of actor reserves, and the sum that the cluster must have."""
-    table = _table("Placement", "actor", "count", "CPUs each", "GPUs each", "threads each", "CPUs", "GPUs")
+    table = plan_table(
+        "Placement", "actor", "count", "CPUs each", "GPUs each", "threads each", "CPUs", "GPUs"
+    )
     for role in roles:
         each = (role.count, role.cpus, role.gpus, role.threads, role.total("CPU"), role.total("GPU"))
         table.add_row(role.name, *(f"{value:g}" for value in each))
@@ -90,47 +120,20 @@ def placement_table(roles: Sequence[Role]) -> Table:
     return table
 
 
-def memory_table(plan: Sequence[ProcessMemory]) -> Table:
-    """GiB of every process, part by part."""
-    table = _table(
-        "Memory plan (estimate)", "process", "count", "on each", "parts, GiB", "GiB each", "GiB in all"
-    )
-    for process in plan:
-        parts = ", ".join(f"{name} {gib:.3g}" for name, gib in process.gib.items())
-        each = process.total_gib
-        table.add_row(
-            process.process,
-            str(process.count),
-            process.where,
-            parts,
-            f"{each:.3g}",
-            f"{process.count * each:.3g}",
-        )
-    return table
-
-
-def _print_memory(config: RunConfig, console: Console) -> None:
+def _print_memory(config: RunConfig, gpu_gib: float | None, evaluates: bool, console: Console) -> None:
     geometry = find_geometry(config.model.path)
     if geometry is None:
         console.print(f"Memory plan: the size of {escape(config.model.path)} is not known on this machine.")
         return
-    console.print(memory_table(memory_plan(config, geometry)))
-    if config.rollout.gpus_per_worker > 0:
-        share = config.rollout.gpu_memory_utilization
-        console.print(
-            f"The KV cache is what {config.rollout.max_concurrent} sequences of full length would fill; "
-            f"vLLM fits as many as it can into {share:.0%} of its GPU."
-        )
+    plan = memory_plan(config, geometry, learns=not evaluates)
+    console.print(memory_table(plan))
+    if any(process.where == "GPU" for process in plan):
+        sizes, known = gpu_sizes(gpu_gib, config)
+        console.print(fit_table(config, geometry, sizes))
+        console.print("\n".join(fit_lines(config, geometry, sizes, known)), soft_wrap=True)
 
 
 def _stages(config: RunConfig) -> list[str]:
     cold_start = [f"supervised, at most {config.cold_start.max_steps} steps"] if config.has_cold_start else []
     grpo = [f"GRPO, {config.grpo.steps} steps"] if config.run.algorithm == "grpo" else []
     return cold_start + grpo
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

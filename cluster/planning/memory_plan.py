@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cluster.config import RunConfig
+from cluster.config.checks import TEXT_TOKENS, most_video_tokens
 from cluster.planning.model_geometry import ModelGeometry
 
 GIB = 2**30
+# What one process takes of a GPU before it has a tensor there: CUDA's context, and NCCL's channels.
+CUDA_GIB = 1.0
+# Patches that the vision tower merges into one token.
+PATCHES = 4
+# `learner.forward` computes logits in float32 pieces of this size; about five of them are alive in its backward pass.
+LOGITS_BYTES, LOGITS_ALIVE = 2**28, 5
 
 
 @dataclass(frozen=True)
@@ -32,14 +39,17 @@ class ProcessMemory:
         return sum(self.gib.values())
 
 
-def memory_plan(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
+def memory_plan(config: RunConfig, geometry: ModelGeometry, learns: bool = True) -> list[ProcessMemory]:
     """The memory of every process that holds weights, and of the clips.
+
+    Args:
+        learns: Whether there is a learner; an evaluation has none.
 
     On the host the resident code of a Python process with torch comes on top, about 1 GiB each.
     """
     return [
-        _rollout(config, geometry),
-        *_learner(config, geometry),
+        _rollout(config, geometry, learns),
+        *(_learner(config, geometry) if learns else ()),
         ProcessMemory("object store", 1, "host", {"decoded clips": config.data.cache_gib}),
     ]
 
@@ -49,7 +59,7 @@ def kv_bytes_per_token(config: RunConfig, geometry: ModelGeometry) -> int:
     return 2 * geometry.layers * geometry.kv_width * _weight_bytes(config)
 
 
-def _rollout(config: RunConfig, geometry: ModelGeometry) -> ProcessMemory:
+def _rollout(config: RunConfig, geometry: ModelGeometry, learns: bool) -> ProcessMemory:
     parts = config.rollout.tensor_parallel_size
     sequences = config.rollout.max_concurrent * config.max_model_tokens
     cache = sequences * kv_bytes_per_token(config, geometry) / parts / GIB
@@ -61,7 +71,7 @@ def _rollout(config: RunConfig, geometry: ModelGeometry) -> ProcessMemory:
         {
             "weights": geometry.parameters * _weight_bytes(config) / (parts if on_gpu else 1) / GIB,
             "KV cache": cache if on_gpu else config.rollout.kv_cache_gib,
-            "sync bucket": config.sync.bucket_mib / 1024,
+            **({"sync bucket": config.sync.bucket_mib / 1024} if learns else {}),
         },
     )
 
@@ -77,8 +87,13 @@ def _learner(config: RunConfig, geometry: ModelGeometry) -> list[ProcessMemory]:
         "gradients": trained * _gradient_bytes(config) / _share(config, 2) / GIB,
         **({} if learner.offload_optimizer else optimizer),
         **({"reference": weights} if config.needs_reference else {}),
+        **_frozen_tower(config, geometry),
         "activations": _activation_bytes(config, geometry) / GIB,
+        "tower activations": _tower_activation_bytes(config, geometry) / GIB,
+        "logits": _logit_bytes(config, geometry) / GIB,
+        "DeepSpeed buffers": _buffer_bytes(config, geometry) / GIB,
         "sync bucket": config.sync.bucket_mib / 1024,
+        **({"CUDA": CUDA_GIB} if learner.gpus_per_worker > 0 else {}),
     }
     where = "GPU" if learner.gpus_per_worker > 0 else "host"
     ranks = [ProcessMemory("learner rank", learner.num_workers, where, held)]
@@ -115,15 +130,52 @@ def _gradient_bytes(config: RunConfig) -> int:
     return 4 + (2 if config.model.dtype == "bfloat16" and config.learner.zero_stage < 2 else 0)
 
 
-def _activation_bytes(config: RunConfig, geometry: ModelGeometry) -> int:
-    """Activations of one micro-batch (arXiv 2205.05198, equation 2, less what fused attention avoids).
+def _frozen_tower(config: RunConfig, geometry: ModelGeometry) -> dict[str, float]:
+    """Under ZeRO-3 every rank holds a frozen tower whole, beside its part of the partitioned one."""
+    if not config.tower_is_frozen or config.learner.zero_stage < 3:
+        return {}
+    return {"frozen tower": geometry.vision_parameters * _weight_bytes(config) / GIB}
 
-    17 numbers per token and unit of width in each layer; under checkpointing one, and one layer in full.
+
+def _activation_bytes(config: RunConfig, geometry: ModelGeometry) -> float:
+    """Activations of the language model for one micro-batch."""
+    saved = saved_numbers(geometry.hidden, geometry.intermediate)
+    full_layers = 1 if config.learner.gradient_checkpointing else geometry.layers
+    inputs = geometry.layers * geometry.hidden if config.learner.gradient_checkpointing else 0
+    return config.learner.micro_batch_tokens * (inputs + full_layers * saved) * _weight_bytes(config)
+
+
+def _tower_activation_bytes(config: RunConfig, geometry: ModelGeometry) -> float:
+    """Of the vision tower: one layer for one clip where it is frozen, else as many clips as a micro-batch takes."""
+    video = most_video_tokens(config)
+    saved = saved_numbers(geometry.vision_hidden, geometry.vision_intermediate)
+    layer = PATCHES * video * saved * _weight_bytes(config)
+    if config.tower_is_frozen:
+        return layer
+    clips = max(1, config.learner.micro_batch_tokens // (video + TEXT_TOKENS))
+    if not config.learner.gradient_checkpointing:
+        return clips * layer * geometry.vision_layers
+    inputs = PATCHES * video * geometry.vision_hidden * geometry.vision_layers * _weight_bytes(config)
+    return clips * (inputs + layer)
+
+
+def saved_numbers(width: int, inner: int) -> int:
+    """Numbers per token that one layer keeps for its backward pass; under checkpointing only its input stays.
+
+    Both norms keep their input in float32 and two results; attention its queries, keys, values (as many as fit twice
+    into the rest) and result; the gated MLP four tensors of its inner width. Fused attention keeps no weights.
     """
-    token = config.learner.micro_batch_tokens * geometry.hidden * _weight_bytes(config)
-    if config.learner.gradient_checkpointing:
-        return token * (geometry.layers + 17)
-    return token * 17 * geometry.layers
+    return 11 * width + 4 * inner
+
+
+def _logit_bytes(config: RunConfig, geometry: ModelGeometry) -> int:
+    return LOGITS_ALIVE * min(LOGITS_BYTES, 4 * geometry.vocabulary * config.learner.micro_batch_tokens)
+
+
+def _buffer_bytes(config: RunConfig, geometry: ModelGeometry) -> float:
+    """DeepSpeed's buckets at their defaults: 5e8 numbers to reduce, as many to gather or, in stage 3, 1e9 in use."""
+    numbers = (0, 1e9, 1e9, 1.5e9)[config.learner.zero_stage]
+    return min(numbers, _trained(config, geometry)) * _weight_bytes(config)
 
 
 def _weight_bytes(config: RunConfig) -> int:

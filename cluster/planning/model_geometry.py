@@ -72,6 +72,9 @@ class ModelGeometry:
         intermediate: Width of its MLPs.
         kv_width: Key (or value) numbers that one token leaves in one layer's KV cache.
         vocabulary: Rows of the embedding.
+        vision_layers: Of the vision tower.
+        vision_hidden: Width of the vision tower.
+        vision_intermediate: Width of its MLPs.
         max_tokens: Longest sequence the model's positions are made for.
     """
 
@@ -82,6 +85,9 @@ class ModelGeometry:
     intermediate: int
     kv_width: int
     vocabulary: int
+    vision_layers: int
+    vision_hidden: int
+    vision_intermediate: int
     max_tokens: int
 
 
@@ -116,7 +122,8 @@ def geometry(config: Mapping[str, Any]) -> ModelGeometry | None:
     """
     text = {**config, **config.get("text_config", {})}
     try:
-        vision = _vision_parameters(config["vision_config"])
+        tower = config["vision_config"]
+        vision = _vision_parameters(tower)
         language = _language_parameters(text)
         return ModelGeometry(
             parameters=vision + language,
@@ -126,6 +133,9 @@ def geometry(config: Mapping[str, Any]) -> ModelGeometry | None:
             intermediate=text["intermediate_size"],
             kv_width=_head_dim(text) * text["num_key_value_heads"],
             vocabulary=text["vocab_size"],
+            vision_layers=tower["depth"],
+            vision_hidden=tower["hidden_size"],
+            vision_intermediate=tower["intermediate_size"],
             max_tokens=text["max_position_embeddings"],
         )
     except KeyError:

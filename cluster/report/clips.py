@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.records.eval_records import EvalSample
+from cluster.records.failures import why_zero
 from cluster.records.result_records import METRICS
 from cluster.report.frames import VIEW, BoxTrack, Spans, frame_strip, missing_strip, timeline
 from data.decoder import IsolatedDecoder
@@ -177,7 +178,7 @@ def _answer(name: str, colour: str, sample: EvalSample | None) -> str:
         return f'<section><h4 class="c-{colour}">{name}</h4><p class="quiet">not evaluated</p></section>'
     scores = {} if sample.score is None else {key: sample.value(key) for key in sample.score.rewards}
     chips = "".join(f"<span>{escape(key)} <b>{value:.2f}</b></span>" for key, value in scores.items())
-    why = sample.problem or (sample.score.reason if sample.score else None)
+    why = why_zero(sample) or (None if _total(sample) else "no reason was recorded")
     reason = f'<p class="reason">{escape(why)}</p>' if why else ""
     return (
         f'<section><h4 class="c-{colour}">{name}<span class="chips">{chips}</span></h4>'

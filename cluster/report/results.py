@@ -22,7 +22,8 @@ def result_section(results: Results) -> str:
     head = "".join(f"<th{extra}>{name}</th>" for name, extra in HEADINGS.items())
     return (
         f'<section><h2>Results</h2><div class="wide"><table class="results"><thead><tr>{head}</tr></thead>'
-        f'<tbody>{rows}</tbody></table></div><p class="note">{NOTE} {SCALE_NOTE}</p></section>'
+        f"<tbody>{rows}</tbody></table></div>"
+        f'<p class="note">{NOTE} <span class="scale-note">{SCALE_NOTE}</span></p></section>'
     )
 
 

@@ -7,31 +7,27 @@ that from think parts, which hold what a synthetic clip shows and do not yet ans
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from cluster.config import RunConfig
 from cluster.evaluation.greedy import Question, ask
-from cluster.inputs.clips import take_usable
-from cluster.inputs.prompt_mix import PromptMix
-from cluster.inputs.prompts import PromptSet, prompt_style_of
+from cluster.inputs.prompts import PromptSet
 from cluster.progress.display import Progress
 from cluster.records.eval_records import EvalSample
 from cluster.records.metrics import PerStage, Stage, StepRecord, TaskRewards
 from cluster.records.run_log import RunLog
 from cluster.runtime.system import System, learner_settings
-from cluster.training.frontier import COLD_START_POLICY
+from cluster.training.demonstration_batches import DemonstrationBatches
+from cluster.training.frontier import COLD_START_CHECKPOINTS, COLD_START_POLICY
 from cluster.training.step_records import task_rewards_of
-from data.demonstrations import answer, demonstrate, introduce
-from data.records import TrainSample
+from data.demonstrations import demonstrate, introduce
 from data.schema import VideoPrompt
-from data.synthetic import Scene
 from learner.report import StepReport
 
 
@@ -45,8 +41,9 @@ def cold_start(
 ) -> Path:
     """Train on demonstrations until enough sampled answers parse; returns the absolute folder of the resulting policy.
 
-    Only training clips are seen. The learner that GRPO uses is started anew from the folder, so that its optimizer
-    carries nothing over.
+    Only training clips are seen. The stage goes on from its newest checkpoint, where the run's folder holds one. The
+    learner that GRPO uses is started anew from the policy, so that its optimizer carries nothing over, and the
+    checkpoints of this stage go when the policy is there.
     """
     section = config.cold_start
     system.begin_learner(
@@ -54,9 +51,10 @@ def cold_start(
     )
     batches = DemonstrationBatches(config, system, prompts)
     probe = probe_prompts(prompts.train, section.probe_prompts, config.run.seed)
-    learner = system.learner
-    progress.stage("cold start", total=section.max_steps)
-    for step in range(1, section.max_steps + 1):
+    learner, look = system.learner, None
+    step = start = _load(config, system, batches, progress)
+    progress.stage("cold start", total=section.max_steps, done=start)
+    for step in range(start + 1, section.max_steps + 1):
         began = time.monotonic()
         answers = step - section.think_steps
         report = learner.step(batches.next(introduce if answers <= 0 else demonstrate), "sft")
@@ -71,6 +69,9 @@ def cold_start(
                 f"cold start: {look.parsed:.1%} of sampled answers parse in every task after {step} steps"
             )
             break
+        # Only of a stage that goes on: one that is resumed has not been told that it may end.
+        if step % config.checkpoint.every_steps == 0:
+            _save(config, system, batches)
     else:
         _say_unfinished(config, progress)
     if look is None:
@@ -78,6 +79,7 @@ def cold_start(
         system.sync(step)
     folder = (config.run_dir / COLD_START_POLICY).absolute()
     learner.export_hf(str(folder))
+    shutil.rmtree(config.run_dir / COLD_START_CHECKPOINTS, ignore_errors=True)
     return folder
 
 
@@ -96,49 +98,6 @@ class Look:
     rollout_seconds: float
 
 
-class DemonstrationBatches:
-    """Batches of demonstrations, drawn as GRPO draws its prompts."""
-
-    def __init__(self, config: RunConfig, system: System, prompts: PromptSet) -> None:
-        self._system, self._scenes = system, prompts.scenes
-        self._style = prompt_style_of(config)
-        self._mix = PromptMix(prompts.mix, config.run.seed, config.data.batches == "by_task")
-        self._size, self._prefetch = config.cold_start.batch_size, config.data.prefetch
-        self._step = 0
-
-    def next(self, write: Callable[[Scene, VideoPrompt], str]) -> list[TrainSample]:
-        """The next batch; prompts that cannot be used are passed over.
-
-        Args:
-            write: The response to a scene's prompt; one without a scene is given its annotated answer.
-        """
-        self._step += 1
-        clips = self._system.clips
-        clips.prefetch(self._coming())
-        found = take_usable(partial(self._mix.draw, self._step), clips, self._size, self._mix.size)
-        return [self._sample(one.prompt, clip, write) for one, clip in found if clip is not None]
-
-    def _sample(
-        self, prompt: VideoPrompt, clip: Any, write: Callable[[Scene, VideoPrompt], str]
-    ) -> TrainSample:
-        """With the prompt's tokens, by which ranks share the work."""
-        encoder, clips = self._system.encoder, self._system.clips
-        prompt_ids = encoder.prompt_ids(prompt, clips.tokens(prompt))
-        return TrainSample(prompt, prompt_ids, encoder.response_ids(self._response(prompt, write)), clip)
-
-    def _response(self, prompt: VideoPrompt, write: Callable[[Scene, VideoPrompt], str]) -> str:
-        scene = self._scenes.get(prompt.id)
-        return answer(prompt, self._style) if scene is None else write(scene, prompt)
-
-    def _coming(self) -> list[VideoPrompt]:
-        """The prompts of this step and of those decoded ahead."""
-        before = self._mix.state_dict()
-        steps = range(self._step, self._step + 1 + self._prefetch)
-        drawn = [draw.prompt for step in steps for draw in self._mix.draw(step, self._size)]
-        self._mix.load_state_dict(before)
-        return drawn
-
-
 def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[VideoPrompt]:
     """Training prompts, the tasks in turn, whose sampled answers show whether the format is there."""
     shuffled = random.Random(seed).sample(list(train), len(train))
@@ -147,6 +106,24 @@ def probe_prompts(train: Sequence[VideoPrompt], size: int, seed: int) -> list[Vi
     ]
     rounds = zip(*(group[:size] for group in by_task), strict=False)
     return [prompt for group in rounds for prompt in group][:size]
+
+
+def _save(config: RunConfig, system: System, batches: DemonstrationBatches) -> None:
+    """Write a checkpoint of this stage to resume from."""
+    folder = str((config.run_dir / COLD_START_CHECKPOINTS).absolute())
+    system.learner.save_checkpoint(folder, batches.state_dict(), config.checkpoint.keep)
+
+
+def _load(config: RunConfig, system: System, batches: DemonstrationBatches, progress: Progress) -> int:
+    """Bring learner and batches to the stage's newest complete checkpoint; returns its step, 0 where there is none."""
+    folder = str((config.run_dir / COLD_START_CHECKPOINTS).absolute())
+    state, problems = system.learner.load_checkpoint(folder)
+    for problem in problems:
+        progress.warn(problem)
+    if state is None:
+        return 0
+    batches.load_state_dict(state)
+    return int(state["step"])
 
 
 def _look(config: RunConfig, system: System, probe: Sequence[VideoPrompt], step: int) -> Look:

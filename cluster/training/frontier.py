@@ -12,6 +12,7 @@ from learner.checkpoint import newest_complete, read_client_state
 CHECKPOINTS = "checkpoints"
 POLICY = "policy"
 COLD_START_POLICY = "cold_start_policy"
+COLD_START_CHECKPOINTS = "cold_start_checkpoints"
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,9 @@ def last_frontier(config: RunConfig) -> Frontier:
     """Where the newest complete checkpoint of a run stands, read without a learner."""
     newest, _ = newest_complete(config.run_dir / CHECKPOINTS)
     return Frontier(**read_client_state(newest)) if newest else Frontier()
+
+
+def cold_start_step(config: RunConfig) -> int:
+    """Step of the supervised stage that its newest complete checkpoint is of; 0 where there is none."""
+    newest, _ = newest_complete(config.run_dir / COLD_START_CHECKPOINTS)
+    return int(read_client_state(newest)["step"]) if newest else 0

@@ -36,7 +36,7 @@ from cluster.records.run_facts import (
 from cluster.records.run_log import RunLog
 from cluster.report.run_page import write_report
 from cluster.runtime.ray_session import ray_session
-from cluster.training.frontier import COLD_START_POLICY, Frontier, last_frontier
+from cluster.training.frontier import COLD_START_POLICY, Frontier, cold_start_step, last_frontier
 from data.schema import VideoPrompt
 from rewards import constant_baseline
 
@@ -47,7 +47,7 @@ def run(config: RunConfig, resume: bool = False) -> None:
     """Carry out a run; everything it leaves is in `config.run_dir`.
 
     Args:
-        resume: Go on from what the run's folder holds: the cold start's policy and the newest checkpoint.
+        resume: Go on from what the run's folder holds: the cold start's policy and the newest checkpoint of its stage.
 
     Raises:
         ActorFailure, UserError: the run could not go on.
@@ -149,7 +149,10 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
         )
     warm = frontier is not None and (config.run_dir / COLD_START_POLICY).is_dir()
     stage = Stage.GRPO if warm or not config.has_cold_start else Stage.COLD_START
-    log = RunLog(config.run_dir, sinks, progress.warn, stage, frontier.step if frontier else 0)
+    done = 0
+    if frontier is not None:
+        done = frontier.step if stage is Stage.GRPO else cold_start_step(config)
+    log = RunLog(config.run_dir, sinks, progress.warn, stage, done)
     interrupted = False
     try:
         yield log

@@ -9,7 +9,15 @@ from pydantic import Field
 
 from rewards import next_gqa, paper
 from rewards.constants import best_share_of_clip, clip_lengths, every_letter, most_frequent
-from rewards.intervals import Interval, clip, format_intervals, read_intervals, union_iop, union_iou
+from rewards.intervals import (
+    Interval,
+    clip,
+    format_intervals,
+    read_intervals,
+    union_iop,
+    union_iou,
+    why_apart,
+)
 from rewards.measures import mean_of, share_reaching
 from rewards.spec import (
     Case,
@@ -87,7 +95,7 @@ _EVIDENCE = Part[GroundedChoice, GroundedOptions](
     component="evidence_iou",
     read=lambda text, case: read_intervals(text, case.options.max_intervals),
     measure=lambda evidence, case: union_iou(_clipped(evidence, case), case.truth.spans),
-    zero="the evidence is empty or misses the annotation",
+    zero=lambda evidence, case: f"evidence: {why_apart(evidence, case.truth.spans, case.duration)}",
 )
 _PRECISION = Part[GroundedChoice, GroundedOptions](
     block="glue",

@@ -47,7 +47,7 @@ LETTER = Part[Any, Any](
     component="accuracy",
     read=lambda text, case: read_letter(text, case.truth.num_options, case.truth.options),
     measure=lambda letter, case: float(letter == case.truth.letter),
-    zero="another option is right",
+    zero=lambda letter, case: f"{letter} is wrong, {case.truth.letter} is right",
 )
 
 

@@ -66,7 +66,7 @@ _LABEL = Part[Label, TaskOptions](
     component="accuracy",
     read=_read,
     measure=lambda label, case: float(label == case.truth.text),
-    zero="another label is right",
+    zero=lambda label, case: f"{label:.40} is wrong, {case.truth.text} is right",
 )
 
 

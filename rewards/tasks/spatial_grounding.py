@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from rewards.boxes import Box, box_iou, clip, read_box
+from rewards.boxes import Box, box_iou, clip, read_box, why_apart
 from rewards.constants import best_of
 from rewards.measures import mean_of, share_reaching
 from rewards.spec import Choices, Constant, Items, Part, TaskOptions, TaskSpec
@@ -27,7 +27,7 @@ _BOX = Part[Box, TaskOptions](
     component="iou",
     read=lambda text, case: read_box(text),
     measure=lambda box, case: box_iou(clip(box), case.truth),
-    zero="the box is inverted, empty or misses the annotation",
+    zero=lambda box, case: why_apart([box]),
 )
 
 

@@ -18,6 +18,7 @@ from rewards.intervals import (
     read_interval,
     read_intervals,
     union_iou,
+    why_apart,
 )
 from rewards.measures import mean_of, share_reaching
 from rewards.result import Unreadable
@@ -109,13 +110,19 @@ def _measure_several(intervals: Sequence[Interval], case: Case[Interval, Groundi
     return union_iou([clip(interval, case.duration) for interval in intervals], [case.truth])
 
 
+def _why_zero(intervals: Sequence[Interval], case: Case[Interval, GroundingOptions]) -> str:
+    if case.options.boundary_penalty and case.duration is None:
+        return "boundary_penalty needs the length of the clip, which is not known"
+    return why_apart(intervals, [case.truth], case.duration)
+
+
 _ONE = Part[Interval, GroundingOptions](
     block="answer",
     key="interval",
     component="iou",
     read=lambda text, case: read_interval(text),
     measure=_measure,
-    zero="the interval is reversed, infinite, empty inside the clip, or misses the annotation",
+    zero=lambda interval, case: _why_zero([interval], case),
     reported=_is_finite,
 )
 _SEVERAL = Part[Interval, GroundingOptions](
@@ -124,7 +131,7 @@ _SEVERAL = Part[Interval, GroundingOptions](
     component="iou",
     read=_read_several,
     measure=_measure_several,
-    zero="the intervals are empty inside the clip or miss the annotation",
+    zero=lambda intervals, case: _why_zero(intervals, case),
 )
 
 

@@ -85,13 +85,18 @@ def _listed(items: Sequence[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def _why_zero(predicted: Sequence[boxes.Box], counted: Sequence[bool]) -> str:
+    which = [box for box, counts in zip(predicted, counted, strict=True) if counts]
+    return f"of the boxes that count: {boxes.why_apart(which)}"
+
+
 _BOXES = Part[Track, TaskOptions](
     block="answer",
     key="boxes",
     component="iou",
     read=lambda text, case: boxes.read_boxes(text, len(case.truth.boxes)),
     measure=lambda predicted, case: boxes.tracking_iou(predicted, *case.truth),
-    zero="every box that counts is inverted, empty or misses the annotation",
+    zero=lambda predicted, case: _why_zero(predicted, case.truth.counted),
 )
 
 

@@ -128,9 +128,15 @@ def own_score(name: str) -> float:
 
 
 class FakeLearner:
-    """Takes steps and notes what it was given."""
+    """Takes steps and notes what it was given.
 
-    def __init__(self) -> None:
+    Args:
+        checkpoint: What the newest one stores; one that is torn lies beside it.
+        dies_at: Step that it does not survive.
+    """
+
+    def __init__(self, checkpoint: dict[str, Any] | None = None, dies_at: int | None = None) -> None:
+        self._checkpoint, self._dies_at = checkpoint, dies_at
         self.steps: list[tuple[str, list[TrainSample]]] = []
         self.sizes: list[BatchSize | None] = []
         self.saved: list[dict[str, Any]] = []
@@ -140,6 +146,8 @@ class FakeLearner:
         self.drift = 0.0
 
     def step(self, samples: Sequence[TrainSample], kind: str, size: BatchSize | None = None) -> StepReport:
+        if len(self.steps) + 1 == self._dies_at:
+            raise KeyboardInterrupt
         self.steps.append((kind, list(samples)))
         self.sizes.append(size)
         tokens = sum(len(sample.response_token_ids) for sample in samples)
@@ -151,6 +159,9 @@ class FakeLearner:
         self.saved.append(dict(client_state))
         self.written.append(Path(folder).name)
         return folder
+
+    def load_checkpoint(self, folder: str) -> tuple[dict[str, Any] | None, list[str]]:
+        return self._checkpoint, ["step-3 is torn"] if self._checkpoint else []
 
     def export_hf(self, folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)

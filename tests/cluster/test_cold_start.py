@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from cluster.records.json_lines import read_records
 from cluster.records.metrics import StepRecord
 from cluster.records.run_log import RunLog
 from cluster.training import cold_start as stage
-from cluster.training.cold_start import DemonstrationBatches, cold_start, least_parsed, probe_prompts
+from cluster.training.cold_start import cold_start, least_parsed, probe_prompts
+from cluster.training.demonstration_batches import DemonstrationBatches
 from data.schema import Task
 from rewards import Score
-from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts
+from tests.cluster.fakes import FakeLearner, FakeProgress, FakeSystem, make_config, make_prompts
 
 PROMPTS = make_prompts(6)
 SET = PromptSet(PROMPTS, [], {prompt.id: prompt.id for prompt in PROMPTS})  # type: ignore[misc]
@@ -101,9 +103,13 @@ def test_an_easy_task_does_not_hide_a_hard_one() -> None:
 
 
 def run_stage(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, parsed: list[float], **fields: Any
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parsed: list[float],
+    learner: FakeLearner | None = None,
+    **fields: Any,
 ) -> tuple[FakeSystem, list[StepRecord], FakeProgress, Path]:
-    """The stage with looks that find these shares."""
+    """The stage with looks that find these shares, and checkpoints after every other step."""
     shares = iter(parsed)
 
     def ask(config: RunConfig, system: FakeSystem, questions: list[Question]) -> list[EvalSample]:
@@ -112,9 +118,10 @@ def run_stage(
 
     monkeypatch.setattr(stage, "ask", ask)
     section = {"max_steps": 6, "check_every": 2, "batch_size": 2, "probe_prompts": 3} | fields
-    config = make_config(folder, cold_start=section)
-    config.run_dir.mkdir()
+    config = make_config(folder, cold_start=section, checkpoint={"every_steps": 2})
+    (config.run_dir / "cold_start_checkpoints").mkdir(parents=True)
     system, log, progress = FakeSystem(), RunLog(config.run_dir), FakeProgress()
+    system.learner = learner or system.learner
     policy = cold_start(config, system, SET, log, progress, Path("tiny"))  # type: ignore[arg-type]
     log.close()
     return system, list(read_records(config.run_dir / "cold_start.jsonl", StepRecord)), progress, policy
@@ -169,3 +176,49 @@ def test_without_a_target_it_goes_on_to_the_end(tmp_path: Path, monkeypatch: pyt
     _, records, progress, _ = run_stage(tmp_path / "run", monkeypatch, [1.0, 1.0, 1.0], parse_target=None)
     assert len(records) == 6
     assert progress.warnings == []
+
+
+def test_a_stage_that_was_killed_goes_on_with_the_batches_that_would_have_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: dict[str, Any] = {"parsed": [0.1, 0.2, 0.3], "think_steps": 1, "max_steps": 7}
+    whole, _, _, _ = run_stage(tmp_path / "whole", monkeypatch, **looks)
+    killed = FakeLearner(dies_at=6)
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path / "killed", monkeypatch, learner=killed, **looks)
+    assert [state["step"] for state in killed.saved] == [2, 4]
+    assert killed.written == ["cold_start_checkpoints"] * 2
+    resumed = FakeLearner(checkpoint=json.loads(json.dumps(killed.saved[-1])))
+    system, records, progress, _ = run_stage(
+        tmp_path / "resumed", monkeypatch, learner=resumed, **{**looks, "parsed": [0.2, 0.3]}
+    )
+    assert batches_of(resumed) == batches_of(whole.learner)[4:]
+    assert [record.step for record in records] == [5, 6, 7]
+    assert progress.stages == [("cold start", 7, 4)]
+    assert system.events == ["learner on tiny", "connect 5", "sync 7"]
+    assert "step-3 is torn" in progress.warnings
+
+
+def test_a_stage_that_was_killed_at_its_end_leaves_its_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FakeLearner()
+    run_stage(tmp_path / "whole", monkeypatch, [0.1, 0.2, 0.3], learner=whole)
+    resumed = FakeLearner(checkpoint=whole.saved[-1])
+    system, records, _, policy = run_stage(tmp_path / "run", monkeypatch, [], learner=resumed)
+    assert (records, resumed.steps, system.events) == ([], [], ["learner on tiny", "connect 6"])
+    assert policy.is_dir()
+
+
+def test_a_stage_that_may_end_writes_no_checkpoint_and_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, _, _, policy = run_stage(tmp_path / "run", monkeypatch, [0.5, 1.0])
+    assert [state["step"] for state in system.learner.saved] == [2]
+    assert policy.is_dir()
+    assert not (tmp_path / "run" / "cold_start_checkpoints").exists()
+
+
+def batches_of(learner: FakeLearner) -> list[list[str]]:
+    """Ids of the prompts of every step."""
+    return [[sample.prompt.id for sample in batch] for _, batch in learner.steps]

@@ -132,6 +132,10 @@ def test_every_prompt_is_answered_once_and_all_of_it_is_kept(
         assert part in shown
         assert part in page
     assert 'id="clip-when/p0"' in page
+    # Once above the rows of each table, and intervals below their figures: nothing is cut off on a narrow page.
+    assert [page.count(f'colspan="{n}">when, Temporal grounding</th>') for n in (6, 3)] == [1, 1]
+    value = table.figures[0].value
+    assert f'{value.mean:.2f}<small class="range">[{value.low:.2f}, {value.high:.2f}]</small>' in page
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
@@ -230,6 +234,39 @@ def test_the_difference_of_two_is_over_pairs(annotations: Path, monkeypatch: pyt
     assert (same.gain.mean, same.gain.low, same.gain.high) == (0, 0, 0)
 
 
+def test_parts_have_paired_differences_of_their_own(
+    annotations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = {"p0": "short", "p1": "long", "p3": "short", "p4": "long"}
+    prompts = [replace(p, options=(), part=names.get(p.id, "")) for p in make_prompts(COUNT)]
+    write_annotations(annotations, prompts)
+    configs = benchmark(annotations, "first"), benchmark(annotations, "second", model={"path": "some/other"})
+    for config, shift in zip(configs, (0.5, 0.0), strict=True):
+        evaluate(config, monkeypatch, shift)
+    first, second = (read_evaluation(config.run_dir) for config in configs)
+    parts = [row for row in compare(first, second).rows if row.part]
+    assert [(row.name, row.part, row.samples) for row in parts] == [
+        ("mIoU", "short", 2),
+        ("mIoU", "long", 2),
+        ("mIoU", "the rest", 3),
+    ]
+    for row in parts:
+        own = [i for i, s in first.samples.items() if (s.prompt.part or "the rest") == row.part]
+        gains = [100 * (second.samples[i].value("iou") - first.samples[i].value("iou")) for i in own]
+        assert row.gain.mean == pytest.approx(sum(gains) / len(gains), abs=1e-3)
+        assert row.gain.low <= row.gain.mean <= row.gain.high
+    figures = {part.part: part.figure for part in first.results.tasks[0].parts}
+    assert [(row.constant, row.trivial) for row in parts] == [
+        (figures[row.part].constant, figures[row.part].trivial) for row in parts if row.part
+    ]
+    arguments = [*(str(config.run_dir) for config in configs), "--json", str(tmp_path / "c.json")]
+    for form in ([], ["--markdown"]):
+        shown = CliRunner().invoke(_app(compare_command), [*arguments, *form])
+        assert all(f"mIoU, {part}" in shown.output for part in ("short", "long", "the rest")), shown.output
+    rows = json.loads((tmp_path / "c.json").read_text())["rows"]
+    assert [row["part"] for row in rows[-3:]] == ["short", "long", "the rest"]
+
+
 def test_two_that_were_not_asked_alike_share_no_table_in_silence(
     annotations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -311,6 +348,33 @@ def test_a_runs_folder_stands_for_its_policy(annotations: Path, tmp_path: Path) 
     assert f"{tmp_path}/run/policy" in done.output
     assert "the folder holds no config.json" in done.output
     assert "data.eval_datasets[0].annotations" in done.output
+
+
+def test_a_dry_run_shows_what_an_evaluation_does_and_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CHARADES", "ANET", "GOT10K", "NEXTGQA", "VIDEOMME", "MVBENCH", "PERCEPTION"):
+        monkeypatch.setenv(name, str(tmp_path))
+    recipe = Path(__file__).resolve().parents[2] / "configs" / "videochat_r1_benchmarks.yaml"
+    done = CliRunner().invoke(app, ["--config", str(recipe), "--dry-run", "--gpu-gib", "80"])
+    assert done.exit_code == 0, done.output
+    for part in ("greedy answers to the held-out prompts", "data.eval_datasets[4]", "rollout worker │ fits"):
+        assert part in done.output
+    never = (
+        "learner rank",
+        "│ grpo.",
+        "│ learner.",
+        "│ cold_start.",
+        "per step",
+        "reference",
+        "travel",
+        "bucket",
+    )
+    assert not [part for part in never if part in done.output]
+    assert "nothing was started" in done.output
+    answers = ["--predictions", str(tmp_path / "a.jsonl")]
+    refused = CliRunner().invoke(app, ["--config", str(recipe), "--dry-run", *answers])
+    assert "leave --dry-run out" in refused.output
 
 
 def _app(command: Any) -> Any:

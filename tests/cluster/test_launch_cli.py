@@ -14,9 +14,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cluster.config import RunConfig
+from cluster.config.fields import all_fields, sections
 from cluster.config.problems import Problem
 from cluster.errors import RunFailure
 from cluster.launch import app, resume_command
+from cluster.planning.unused import unused
 from cluster.records.interpreter import interpreter
 from cluster.runtime.ray_session import ClusterTooSmall
 from data.failures import ActorFailure
@@ -81,7 +83,7 @@ def test_every_recipe_passes_a_dry_run_without_ray_gpu_or_model(recipe: Path, tm
     )
     assert done.returncode == 0, done.stderr
     for part in (
-        "rollout.group_size",
+        "rollout.num_workers",
         "Placement",
         "the cluster must have",
         "Memory plan (estimate)",
@@ -114,6 +116,38 @@ def test_a_dry_run_shows_overrides_and_their_place(launch: Launch) -> None:
     assert "command line" in line
     assert "reference policy" in done.stdout
     assert "not loaded" not in done.stdout
+
+
+def test_a_dry_run_shows_only_what_a_supervised_run_does(launch: Launch) -> None:
+    done = launch("--config", ROOT / "configs" / "ablations" / "charades_sft.yaml", "--dry-run")
+    assert "│ cold_start.batch_size" in done.stdout
+    assert re.search(r"stages +│ supervised, at most 1551 steps +│", done.stdout)
+    assert re.search(r"demonstrations per supervised step +│ 8 ", done.stdout)
+    for part in (
+        "│ grpo.",
+        "│ curriculum.",
+        "│ rollout.group_size",
+        "responses per step",
+        "reference policy",
+    ):
+        assert part not in done.stdout
+    assert "it has no use for them: grpo, curriculum, " in done.stdout
+    whole = launch("--config", LOCAL, "--dry-run").stdout
+    assert "│ grpo.steps" in whole
+    assert "responses per step" in whole
+    assert "no use for them" not in whole
+
+
+def test_a_dry_run_says_whether_the_plan_fits_the_gpus_that_are_stated(launch: Launch) -> None:
+    recipe = ROOT / "configs" / "qwen2_5_vl_7b.yaml"
+    small = launch("--config", recipe, "--dry-run", "--gpu-gib", "24")
+    assert small.exit_code == 0
+    assert "This plan does NOT fit" in small.stdout
+    assert "learner.offload_optimizer: true -> " in small.stdout
+    large = launch("--config", recipe, "--dry-run", "--gpu-gib", "141")
+    assert "Does it fit a GPU?" in large.stdout
+    assert "NOT fit" not in large.stdout
+    assert "Does it fit" not in launch("--config", LOCAL, "--dry-run").stdout
 
 
 def test_a_dry_run_warns_of_what_is_not_there(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,3 +304,12 @@ def test_the_resume_command_is_quoted_and_says_resume_once() -> None:
     command = resume_command(Path("a b.yaml"), ["data.tasks={tracking: 1}"])
     end = "-m cluster.launch --config 'a b.yaml' 'data.tasks={tracking: 1}' --resume"
     assert command == f"{interpreter()} {end}"
+
+
+def test_what_a_run_has_no_use_for_is_named_by_keys_that_there_are() -> None:
+    known = {*all_fields(), *sections()}
+    supervised = RunConfig.model_validate({"run": {"algorithm": "sft"}})
+    for without in (unused(supervised, False), unused(RunConfig(), True)):
+        assert set(without) <= known
+        assert not [key for key in without if "." in key and key.split(".")[0] in without]
+    assert unused(RunConfig(), False) == ()

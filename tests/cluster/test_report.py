@@ -31,7 +31,7 @@ from data.synthetic import TASKS
 from tests.cluster.fakes import make_config
 from tests.cluster.run_fixture import make_run
 
-VOID = {"meta", "img"}
+VOID = {"meta", "img", "wbr"}
 
 
 class Balance(HTMLParser):
@@ -134,6 +134,32 @@ def test_a_task_with_fewer_clips_shows_those(run: Path) -> None:
     after = read_eval_samples(run, "grpo")
     assert [c.place for c in choose_clips([], after[:1], None)] == ["best"]
     assert choose_clips([], [], None) == []
+
+
+def test_whatever_scores_0_says_why(run: Path, page: str) -> None:
+    chosen = choose_clips(read_eval_samples(run, "cold_start"), read_eval_samples(run, "grpo"), THINKING)
+    zero = [(c.prompt.id, s) for c in chosen for s in (c.before, c.after) if s and s.score and s.score.reason]
+    assert any(s.score and s.score.reason == "C is wrong, A is right" for _, s in zero)
+    for name, sample in zero:
+        assert sample.score
+        assert f'<p class="reason">{sample.score.reason}</p>' in card(page, name)
+
+
+def test_a_record_of_0_without_a_reason_is_told_from_one_that_earned_something(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(run, folder)
+    after = [
+        replace(s, score=s.score and replace(s.score, reason=None)) for s in read_eval_samples(run, "grpo")
+    ]
+    missed = after[0].score
+    assert missed
+    after[0] = replace(after[0], score=replace(missed, rewards=dict.fromkeys(missed.rewards, 0.0), total=0.0))
+    write_eval_samples(folder, "grpo", after)
+    shown = report_html(folder)
+    assert "no reason was recorded" in card(shown, after[0].prompt.id)
+    assert shown.count("no reason was recorded") == 1
 
 
 def test_bars_stand_where_the_intervals_are(page: str) -> None:

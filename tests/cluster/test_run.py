@@ -16,10 +16,13 @@ from cluster.config.loading import load_config
 from cluster.config.stored import FREE_FIELDS, FREE_SECTIONS
 from cluster.errors import ConfigError, RunFailure
 from cluster.inputs.prompts import PromptSet
+from cluster.records.json_lines import read_records
+from cluster.records.metrics import Stage, StepRecord
 from cluster.training import run as module
 from cluster.training import stages
 from cluster.training.training_loop import Frontier
 from data.schema import Task
+from learner.checkpoint import seal, unfinished_name
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
 
 
@@ -169,3 +172,17 @@ def test_only_an_interrupt_leaves_the_sinks_little_time(
     with pytest.raises(type(error)), module._run_log(config, None, FakeProgress()):  # type: ignore[arg-type]
         raise error
     assert closed == [hurried]
+
+
+def test_a_supervised_stage_that_is_resumed_keeps_its_records_up_to_the_checkpoint(tmp_path: Path) -> None:
+    quiet = {"wandb_mode": "disabled", "ray_metrics": False}
+    config = make_config(tmp_path / "run", logging=quiet, run={"algorithm": "sft"})
+    folder = config.run_dir / "cold_start_checkpoints"
+    (folder / unfinished_name(2)).mkdir(parents=True)
+    seal(folder, 2, {"step": 2, "mix": {}}, {}, keep=2)
+    records = [StepRecord(step=step, stage=Stage.COLD_START) for step in (1, 2, 3)]
+    (config.run_dir / "cold_start.jsonl").write_text("".join(f"{r.model_dump_json()}\n" for r in records))
+    with module._run_log(config, Frontier(), FakeProgress()):  # type: ignore[arg-type]
+        pass
+    kept = read_records(config.run_dir / "cold_start.jsonl", StepRecord)
+    assert [record.step for record in kept] == [1, 2]
