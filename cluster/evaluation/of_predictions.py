@@ -29,18 +29,16 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
         except OSError as error:
             raise ConfigError(f"--predictions {path} cannot be read: {error.strerror}") from error
         if not predictions.responses and not predictions.unusable:
-            said = "; ".join(notes(predictions)) or "it is empty"
-            raise ConfigError(f"--predictions {path} has no prediction for any of the prompts: {said}")
+            why = "; ".join(notes(predictions)) or "it is empty"
+            raise ConfigError(f"--predictions {path} has no prediction for any of the prompts: {why}")
         settings = settings_of_predictions(config, benchmarks, path)
         claim(config.run_dir, settings)
         try:
             samples, judged = score_predictions(config, predictions, all_prompts(benchmarks))
         except EndpointError as error:
             raise RunFailure(str(error)) from error
-        unreadable, fallbacks = (
-            sum(each.unreadable for each in judged),
-            sum(each.fallbacks for each in judged),
-        )
+        unreadable = sum(each.unreadable for each in judged)
+        fallbacks = sum(each.fallbacks for each in judged)
         said = [*notes(predictions), *judge_notes("answers", unreadable, fallbacks)]
         for note in said:
             progress.warn(note)
