@@ -1,4 +1,4 @@
-"""A whole run with a frozen vision tower: what the learner's computes is what the rollout workers sample from."""
+"""Whole runs that train a part of the policy: with a frozen tower's features, and with adapters."""
 
 from __future__ import annotations
 
@@ -27,3 +27,15 @@ def test_rollout_workers_sample_from_the_learners_features(
     assert steps[1]["features_found"] >= steps[0]["features_found"] + second
     assert all(1 <= step["mismatch"] <= MISMATCH_BOUND for step in steps)
     assert list((folder / "features").glob("*.safetensors"))
+
+
+def test_adapters_are_sampled_with(runs_folder: Path, data_arguments: list[str], tiny_policy: str) -> None:
+    folder = runs_folder / "lora"
+    lora = ("learner.lora_rank=4", "learner.learning_rate=1e-2", "grpo.kl_coef=0.04")
+    run = launch(folder, "lora", *data_arguments, f"model.path={tiny_policy}", "grpo.steps=3", *lora)
+    assert run.wait(600) == 0, run.output()
+    steps = records(run.run_dir / "metrics.jsonl")
+    assert [step["step"] for step in steps] == [1, 2, 3]
+    # Merged weights of the second version on are what the learner scores with, and no longer the reference's.
+    assert all(1 <= step["mismatch"] <= MISMATCH_BOUND for step in steps)
+    assert steps[0]["kl"] < 1e-6 < steps[2]["kl"]
