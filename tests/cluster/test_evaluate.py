@@ -317,7 +317,7 @@ def test_predictions_are_known_to_be_asked_in_ways_unknown(
     recipe.write_text(f"run: {{name: y, output_dir: {tmp_path}}}\ndata: {{eval_datasets: [{entry}]}}\n")
     for name in ("y", "z"):
         lines = tmp_path / f"{name}.jsonl"
-        lines.write_text("")
+        lines.write_text('{"id": "p0", "answer": "1 to 2"}\n')
         arguments = ["--config", str(recipe), "--predictions", str(lines), f"run.name={name}"]
         assert CliRunner().invoke(app, arguments).exit_code == 0
     ours, y, z = (read_evaluation(tmp_path / f"{name}-evaluation") for name in ("x", "y", "z"))

@@ -127,8 +127,8 @@ def test_what_saves_memory_and_time_is_set_up_as_configured() -> None:
     assert settings.feature_cache_bytes == 2 << 30
     plain = learner_settings(make_config(), 1, 0.5, 0.0)
     assert not (plain.gradient_checkpointing or plain.offload_optimizer or plain.freeze_vision)
-    lora = learner_settings(make_config(learner={"lora_rank": 4, "lora_alpha": 12.0}), 1, 0.5, 0.0)
-    assert (plain.lora_rank, lora.lora_rank, lora.lora_alpha) == (0, 4, 12.0)
+    lora = learner_settings(make_config(learner={"lora_rank": 4, "lora_alpha": 12}), 1, 0.5, 0.0)
+    assert (plain.lora_rank, lora.lora_rank, lora.lora_alpha) == (0, 4, 12)
 
 
 ENDPOINT = {"base_url": "http://host/v1", "model": "m"}
