@@ -20,6 +20,7 @@ import torch
 import typer
 from rich.console import Console
 
+from benchmarks.unshared_demo import apart
 from cluster.config import RunConfig
 from cluster.config.loading import load_config
 from cluster.inputs.prompts import contract_of, prompt_style_of
@@ -54,14 +55,6 @@ def make_samples(config: RunConfig, encoder: VideoEncoder, folder: Path) -> list
             for _ in range(config.rollout.group_size)
         ]
     return samples
-
-
-def apart(samples: Sequence[TrainSample]) -> list[TrainSample]:
-    """The same samples, none with the prompt of another."""
-    return [
-        replace(sample, prompt=replace(sample.prompt, id=f"{sample.prompt.id}/{number}"))
-        for number, sample in enumerate(samples)
-    ]
 
 
 def seconds_of(rank: LearnerRank, samples: Sequence[TrainSample]) -> float:

@@ -98,6 +98,9 @@ def main(
         float | None, typer.Option(help="Of the device, per second; on a GPU an H200's in bfloat16.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Steps of each way; the median counts.")] = 3,
+    memory: Annotated[
+        bool, typer.Option(help="Peak memory too; on CPU each way takes one step more for it.")
+    ] = True,
     threads: Annotated[int, typer.Option(help="Torch threads.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="End with one line of JSON.")] = False,
 ) -> None:
@@ -113,6 +116,7 @@ def main(
         repeats,
         ways or WAYS,
         peak_flops or (H200_FLOPS if device == "cuda" else None),
+        memory,
     )
     console = Console()
     console.print(table(comparison))
