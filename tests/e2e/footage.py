@@ -24,6 +24,7 @@ DAMAGED = ("cut", "empty")
 TOO_LONG = "long"
 # The listed duration is wrong.
 LATE = "late"
+UNUSABLE = {*DAMAGED, TOO_LONG, LATE}
 
 
 def write_dataset(folder: Path) -> Path:
@@ -60,7 +61,7 @@ def write_held_out(folder: Path) -> Path:
 def good_ids(dataset: Path) -> set[str]:
     """The prompts that can be used."""
     prompts, _ = read_dataset(DatasetSpec(dataset.name, "jsonl", dataset))
-    return {prompt.id for prompt in prompts} - {*DAMAGED, TOO_LONG, LATE}
+    return {prompt.id for prompt in prompts} - UNUSABLE
 
 
 def grounding(name: str, video: str, seconds: float) -> dict[str, Any]:

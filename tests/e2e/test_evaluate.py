@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.footage import DAMAGED, LATE, TOO_LONG, good_ids
+from tests.e2e.footage import UNUSABLE, good_ids
 from tests.e2e.launching import ROOT, Launched, launch, left_behind, records
 
-UNUSABLE = {*DAMAGED, TOO_LONG, LATE}
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 

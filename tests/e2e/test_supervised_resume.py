@@ -13,6 +13,7 @@ from tests.e2e.launching import launch, records
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 SUPERVISED = (
     "run.algorithm=sft",
+    "data.template=direct",
     "learner.num_workers=2",
     "learner.zero_stage=2",
     "cold_start.max_steps=12",
