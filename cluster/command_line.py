@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cluster.config.loading import LoadedConfig
 
 INTERRUPTED = 130
+NEEDS_DRY_RUN = "--gpu-gib says what a plan is made for; give --dry-run too"
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of the run.", show_default=False)]
 Overrides = Annotated[
@@ -68,19 +69,24 @@ def ended_by_a_message(after_interrupt: str, after_failure: str = "") -> Iterato
 
 
 def policy_config(
-    path: Path, overrides: Sequence[str], checkpoint: str | None, change: Callable[[RunConfig], RunConfig]
+    path: Path,
+    overrides: Sequence[str],
+    checkpoint: str | None,
+    change: Callable[[RunConfig], RunConfig],
+    useless: Collection[str] = (),
 ) -> RunConfig:
     """The configuration of a run, changed for a command that only samples from its policy, or from `checkpoint`.
 
     Args:
         checkpoint: A run's folder, a Hugging Face folder, or a Hub id.
+        change, useless: See `read_config`.
 
     Raises:
         ConfigError: with every mistake in one message, what it names and is not there among them.
     """
     from cluster.planning.existence import missing_things
 
-    loaded = read_policy_config(path, overrides, checkpoint, change)
+    loaded = read_policy_config(path, overrides, checkpoint, change, useless)
     loaded.add(missing_things(loaded.config))
     if loaded.problems:
         raise loaded.error(loaded.problems)
@@ -88,13 +94,17 @@ def policy_config(
 
 
 def read_policy_config(
-    path: Path, overrides: Sequence[str], checkpoint: str | None, change: Callable[[RunConfig], RunConfig]
+    path: Path,
+    overrides: Sequence[str],
+    checkpoint: str | None,
+    change: Callable[[RunConfig], RunConfig],
+    useless: Collection[str] = (),
 ) -> LoadedConfig:
     """The same with its mistakes so far; what it names need not be there."""
     from cluster.config.loading import read_config
 
     policy = [f"model.path={json.dumps(_policy_of(checkpoint))}"] if checkpoint else []
-    return read_config(path, [*overrides, *policy], change)
+    return read_config(path, [*overrides, *policy], change, useless)
 
 
 def _policy_of(checkpoint: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.command_line import (
+    NEEDS_DRY_RUN,
     Checkpoint,
     ConfigFile,
     GpuGib,
@@ -56,6 +57,8 @@ def main(
             )
         if dry_run and predictions is not None:
             raise UserError("--predictions starts nothing that could be planned; leave --dry-run out")
+        if gpu_gib is not None and not dry_run:
+            raise UserError(NEEDS_DRY_RUN)
         if dry_run:
             show_plan(config, overrides or [], checkpoint, gpu_gib)
         elif predictions is not None:
@@ -71,8 +74,9 @@ def evaluation_config(path: Path, overrides: Sequence[str], checkpoint: str | No
         ConfigError: with every mistake in one message.
     """
     from cluster.inputs.benchmarks import for_evaluation
+    from cluster.planning.unused import OF_TRAINING
 
-    return policy_config(path, overrides, checkpoint, for_evaluation)
+    return policy_config(path, overrides, checkpoint, for_evaluation, OF_TRAINING)
 
 
 def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
@@ -83,8 +87,9 @@ def predictions_config(path: Path, overrides: Sequence[str]) -> RunConfig:
     """
     from cluster.config.loading import load_config
     from cluster.inputs.benchmarks import for_evaluation
+    from cluster.planning.unused import OF_TRAINING
 
-    return load_config(path, overrides, for_evaluation)
+    return load_config(path, overrides, for_evaluation, OF_TRAINING)
 
 
 def show_plan(path: Path, overrides: Sequence[str], checkpoint: str | None, gpu_gib: float | None) -> None:
@@ -95,8 +100,9 @@ def show_plan(path: Path, overrides: Sequence[str], checkpoint: str | None, gpu_
     """
     from cluster.inputs.benchmarks import for_evaluation
     from cluster.planning.dry_run import print_plan
+    from cluster.planning.unused import OF_TRAINING
 
-    loaded = read_policy_config(path, overrides, checkpoint, for_evaluation)
+    loaded = read_policy_config(path, overrides, checkpoint, for_evaluation, OF_TRAINING)
     if loaded.problems:
         raise loaded.error(loaded.problems)
     print_plan(loaded, gpu_gib, evaluates=True)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.command_line import ConfigFile, GpuGib, Overrides, command_app, ended_by_a_message
+from cluster.command_line import (
+    NEEDS_DRY_RUN,
+    ConfigFile,
+    GpuGib,
+    Overrides,
+    command_app,
+    ended_by_a_message,
+)
+from cluster.errors import UserError
 from cluster.records.interpreter import interpreter
 
 if TYPE_CHECKING:
@@ -38,6 +46,8 @@ def main(
     """Train a video language model by reinforcement learning, as one YAML file says."""
     again = f"Resume with: {resume_command(config, overrides or [])}"
     with ended_by_a_message(again, again):
+        if gpu_gib is not None and not dry_run:
+            raise UserError(NEEDS_DRY_RUN)
         if dry_run:
             show_plan(config, overrides or [], gpu_gib)
         else:

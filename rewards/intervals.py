@@ -113,6 +113,8 @@ def why_apart(predicted: Sequence[Interval], annotated: Sequence[Interval], dura
     if duration is not None and not any(_has_length(clip(interval, duration)) for interval in predicted):
         return f"what is named lies outside the clip of {duration:g} s"
     spans = ", ".join(f"{start:g} to {end:g}" for start, end in annotated)
+    if spans and not any(map(_has_length, annotated)):
+        return f"the annotated {spans} s has no length"
     return f"no overlap with the annotated {spans} s" if spans else "no interval is annotated"
 
 

@@ -16,6 +16,7 @@ _LONE_LETTER = re.compile(
 )
 _WORD_FOLLOWS = re.compile(r"\s++[\"'“‘(]?(?!(?:or|and|is)\b)(?:\w['’-]?\w|\d)")
 _SENTENCE_OPENS = re.compile(r"(?:[.!?):*–-]\s?|\n)\Z")
+_WRITTEN_OUT = re.compile(r"\s*\(?([A-Za-z])[.):]+\s*(\S.*)", re.DOTALL)
 # An option that reads like the answer of a letter hides none: `C`, `option C`.
 _NAMES_A_LETTER = re.compile(
     r"\W*+(?:(?:the )?(?:answer|option|choice)(?: is)?\W++)?[a-z]\W*+", re.IGNORECASE
@@ -36,6 +37,8 @@ def read_letter(answer: str, num_options: int | None = None, options: Sequence[s
     Raises:
         Unreadable: no letter, two different ones, or a letter beyond the options.
     """
+    if letter := _letter_with_its_text(answer, options):
+        return letter
     own = _own_letters(tuple(options))
     letters = set(_letters(own.sub("text", answer) if own else answer))
     if len(letters) != 1:
@@ -44,6 +47,21 @@ def read_letter(answer: str, num_options: int | None = None, options: Sequence[s
     if letter not in ascii_uppercase[:num_options]:
         raise Unreadable(f"option {letter} does not exist")
     return letter
+
+
+def _letter_with_its_text(answer: str, options: Sequence[str]) -> str | None:
+    """The letter of an answer that is an option written out, `A. l`: a text may be a letter itself."""
+    found = _WRITTEN_OUT.fullmatch(answer)
+    if not found:
+        return None
+    letter, text = found[1].upper(), found[2]
+    place = ascii_uppercase.index(letter)
+    is_own = place < len(options) and _plain(options[place]) == _plain(text)
+    return letter if is_own else None
+
+
+def _plain(text: str) -> str:
+    return text.strip().rstrip(".").casefold()
 
 
 @lru_cache(maxsize=4096)

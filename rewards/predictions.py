@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.scoring import check_duration, read_target
-from rewards.targets import MAX_OPTIONS, BadTarget, is_number
+from rewards.baselines import written
+from rewards.scoring import check_duration, read_target, score_response
+from rewards.targets import BadTarget, is_number
 from rewards.tasks import COMPONENTS, SPECS, TASKS
 
 SampleId = str | int | float
-
-# What a target is judged with where the file does not say: a clip without end, and every letter.
-_ANY_DURATION, _ANY_OPTIONS = math.inf, ("?",) * MAX_OPTIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +42,26 @@ class Sample:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A sample as its task judges annotations (`rewards.spec.Question`)."""
-
-    target: Mapping[str, Any]
-    duration: float
-    options: Sequence[str]
-    question: str = ""
-    box_frames: Sequence[int] = ()
-    box_times: Sequence[float] = ()
-
-
 def oddity(sample: Sample) -> str | None:
-    """Why no answer can reach a target that can be scored against, such as a reversed interval or boxes in pixels.
+    """Why the annotation, given as the answer, would not score in every component: a reversed interval, for instance.
 
-    It is scored like any other, because published scores count such targets.
+    Such a target is scored like any other, because published scores count it.
     """
     if sample.task is None or sample.target is None:
         return None
-    duration = _ANY_DURATION if sample.duration is None else sample.duration
-    options = sample.options or _ANY_OPTIONS[: sample.num_options]
-    return SPECS[sample.task].problem(_Asked(sample.target, duration, options))
+    choices = sample.options or sample.num_options
+    spec = SPECS[sample.task]
+    solution = spec.solution(read_target(sample.task, sample.target, choices), spec.options())
+    score = score_response(
+        sample.task,
+        written(solution),
+        sample.target,
+        duration=sample.duration,
+        template="direct",
+        options=sample.options,
+        num_options=sample.num_options,
+    )
+    return score.reason
 
 
 def parse_sample(line: bytes) -> Sample:

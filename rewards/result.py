@@ -26,6 +26,7 @@ class Score:
             `boxes` normalised, `answer`, `intervals` in seconds), before any clipping; None if nothing finite
             was read.
         reason: Why components are 0, or None if none of them is.
+        unread: What of that kept the response from being read, or None.
     """
 
     rewards: dict[str, float]
@@ -33,6 +34,7 @@ class Score:
     parsed: bool
     prediction: dict[str, Any] | None
     reason: str | None
+    unread: str | None = None
 
 
 def make_score(
@@ -40,14 +42,20 @@ def make_score(
     prediction: dict[str, Any],
     reasons: Sequence[str],
     weights: Mapping[str, float] | None = None,
+    unread: Sequence[str] = (),
 ) -> Score:
-    """Assemble a score from its components, what was read, the reasons for zeros, and weights other than 1."""
+    """Assemble a score from its components, what was read, the reasons for zeros, and weights other than 1.
+
+    Args:
+        unread: Those of the reasons that kept the response from being read.
+    """
     return Score(
         rewards=rewards,
         total=weighted_sum(rewards, weights) if weights else sum(rewards.values()),
         parsed=rewards["format"] == 1.0,
         prediction=prediction or None,
         reason="; ".join(dict.fromkeys(reasons)) or None,
+        unread="; ".join(dict.fromkeys(unread)) or None,
     )
 
 

@@ -30,6 +30,7 @@ def score(
     blocks = find_blocks(response)
     misplaced = blocks.layout_problem(layout)
     reasons = [misplaced] if misplaced else []
+    unread = reasons.copy()
     rewards = {"format": 0.0 if misplaced else 1.0}
     prediction: dict[str, Any] = {}
     for part in parts:
@@ -37,11 +38,12 @@ def score(
         rewards[part.component] = reward = 0.0 if problem else part.measure(value, case)
         if problem:
             rewards["format"] = 0.0
+            unread.append(problem)
         elif part.reported is None or part.reported(value):
             prediction[part.key] = value
         if reward == 0.0:
             reasons.append(problem or part.why_zero(value, case))
-    return make_score(rewards, prediction, reasons, weights)
+    return make_score(rewards, prediction, reasons, weights, unread)
 
 
 def _read(part: Part[Any, Any], blocks: Blocks, case: Case[Any, Any]) -> tuple[Any, str | None]:

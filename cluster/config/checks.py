@@ -192,7 +192,8 @@ def _cold_start(config: RunConfig) -> Iterator[Problem]:
             ("data.template", "model.path", "run.algorithm"),
             "demonstrations on synthetic clips have a think part first; use thinking, or a trained model.path"
             if synthetic
-            else "annotations hold answers and no think part, so they are learned as `direct` asks for them",
+            else "annotations hold answers and no think part, so they are learned as `direct` asks for them; use "
+            "direct, or for GRPO a trained model.path",
         )
     if not synthetic and config.cold_start.think_steps:
         yield Problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,24 +58,35 @@ def as_it_is(config: RunConfig) -> RunConfig:
     return config
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = (), change: Change = as_it_is) -> RunConfig:
+def load_config(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    change: Change = as_it_is,
+    useless: Collection[str] = (),
+) -> RunConfig:
     """Read a configuration.
 
     Args:
         path: A YAML file; `extends:` names another that it builds on, relative to its own folder.
         overrides: `section.field=value`, the value in YAML.
         change: Makes it that of a command which does less than a run: only what is left of it must go together.
+        useless: Sections and keys that the command has no use for, so that they need not go together with others.
 
     Raises:
         ConfigError: anything is wrong with it; the message lists every mistake with its place.
     """
-    loaded = read_config(path, overrides, change)
+    loaded = read_config(path, overrides, change, useless)
     if loaded.problems:
         raise loaded.error(loaded.problems)
     return loaded.config
 
 
-def read_config(path: str | Path, overrides: Sequence[str] = (), change: Change = as_it_is) -> LoadedConfig:
+def read_config(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    change: Change = as_it_is,
+    useless: Collection[str] = (),
+) -> LoadedConfig:
     """Read a configuration and collect its mistakes; arguments as for `load_config`.
 
     Raises:
@@ -92,9 +103,14 @@ def read_config(path: str | Path, overrides: Sequence[str] = (), change: Change 
     unusable |= {list_of(key) for key in unusable}
     loaded = LoadedConfig(str(path), config, [*merge.problems, *problems], merge.origins, unusable)
     # What the change has mended is no mistake any more, and what it brought about is not the user's.
-    left = list(contradictions(config))
+    left = [problem for problem in contradictions(config) if not _are_any_of(problem.keys, useless)]
     loaded.add(problem for problem in contradictions(given) if problem in left)
     return loaded
+
+
+def _are_any_of(keys: Iterable[str], listed: Collection[str]) -> bool:
+    """Whether a key is listed, by itself or with its section."""
+    return any(key in listed or key.partition(".")[0] in listed for key in keys)
 
 
 def to_yaml(config: RunConfig) -> str:

@@ -114,7 +114,11 @@ def compare(first: Evaluation, second: Evaluation, anyway: bool = False) -> Comp
         names=(first.results.name, second.results.name),
         rows=[row for group, ids in groups.items() for row in _rows(*group, ids, first, second)],
         warnings=differing,
-        notes=[*_only_one(first, second, {name for name, _ in groups}), *_not_known(first, second)],
+        notes=[
+            *_only_one(first, second, {name for name, _ in groups}),
+            *_of_more_prompts(first, groups),
+            *_not_known(first, second),
+        ],
     )
 
 
@@ -177,6 +181,17 @@ def _differences(
             constant_answer=table.constant_answer,
             trivial=figures[metric.name].trivial,
         )
+
+
+def _of_more_prompts(first: Evaluation, groups: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[str]:
+    """Where the blind answers stand for other prompts than the pairs."""
+    for table in first.results.tasks:
+        ids = groups.get((table.dataset, table.task), ())
+        if 0 < len(ids) < table.samples:
+            yield (
+                f"{table.dataset}, {table.task}: constant and trivial answer are of all {table.samples:,} prompts of "
+                f"{first.folder}, the rest of the {len(ids):,} that both have"
+            )
 
 
 def _dataset(prompt_id: str) -> str:

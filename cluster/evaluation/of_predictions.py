@@ -31,15 +31,18 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
         if not predictions.responses and not predictions.unusable:
             why = "; ".join(notes(predictions)) or "it is empty"
             raise ConfigError(f"--predictions {path} has no prediction for any of the prompts: {why}")
-        settings = settings_of_predictions(config, benchmarks, path)
-        claim(config.run_dir, settings)
+        settings = settings_of_predictions(
+            config, benchmarks, path, predictions.template(config.data.template)
+        )
+        replaced = claim(config.run_dir, settings)
         try:
             samples, judged = score_predictions(config, predictions, all_prompts(benchmarks))
         except EndpointError as error:
             raise RunFailure(str(error)) from error
         unreadable = sum(each.unreadable for each in judged)
         fallbacks = sum(each.fallbacks for each in judged)
-        said = [*notes(predictions), *judge_notes("answers", unreadable, fallbacks)]
+        before = [f"takes the place of scores with {difference}" for difference in replaced]
+        said = [*before, *notes(predictions), *judge_notes("answers", unreadable, fallbacks)]
         for note in said:
             progress.warn(note)
     (config.run_dir / SAMPLES_FILE).unlink(missing_ok=True)

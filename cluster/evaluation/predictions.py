@@ -45,6 +45,12 @@ class Predictions:
     unknown: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def template(self, of_responses: Template) -> str:
+        """By which they are read: bare answers as `direct` asks for them, responses as the configuration does."""
+        if not self.bare:
+            return of_responses
+        return "direct" if len(self.bare) == len(self.responses) else f"{of_responses}, bare answers direct"
+
 
 def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions:
     """Read a file of predictions, JSON Lines. Of two lines with one id the first counts.
@@ -126,14 +132,24 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 
 def _take(fields: Mapping[str, Any], name: str, found: Predictions) -> None:
-    blocks = {block: fields[block] for block in BLOCKS if block in fields}
-    response = fields["response"] if "response" in fields else written(blocks) if blocks else None
-    if isinstance(response, str) and all(isinstance(text, str) for text in blocks.values()):
+    response, blocks = fields.get("response"), _bare_blocks(fields)
+    if response is not None and blocks:
+        found.unusable[name] = "its prediction has a response and a bare answer: which of them counts?"
+    elif isinstance(response, str):
         found.responses[name] = response
-        if "response" not in fields:
-            found.bare.add(name)
+    elif response is None and blocks and all(isinstance(text, str) for text in blocks.values()):
+        found.responses[name] = written(blocks)
+        found.bare.add(name)
     else:
-        found.unusable[name] = "its prediction has no response, or one that is not text"
+        found.unusable[name] = (
+            "its prediction has neither a response nor an answer without tags, or one that is not text"
+        )
+
+
+def _bare_blocks(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What belongs inside the tags; a number is written out, and null, as tables export it, is nothing."""
+    blocks = {block: fields[block] for block in BLOCKS if fields.get(block) is not None}
+    return {block: repr(its) if type(its) in (int, float) else its for block, its in blocks.items()}
 
 
 def _response(text: str) -> Response:

@@ -43,8 +43,14 @@ def settings_of_policy(config: RunConfig, benchmarks: Sequence[Benchmark]) -> di
     return {**answers, **_asked(config), **_datasets(benchmarks), **prompts}
 
 
-def settings_of_predictions(config: RunConfig, benchmarks: Sequence[Benchmark], path: Path) -> dict[str, Any]:
-    """The settings of answers from a file: how they were asked for is not known."""
+def settings_of_predictions(
+    config: RunConfig, benchmarks: Sequence[Benchmark], path: Path, template: str
+) -> dict[str, Any]:
+    """The settings of answers from a file: how they were asked for is not known.
+
+    Args:
+        template: By which they are read.
+    """
     asked = {
         key: value if key in SCORING or key.startswith(f"{JUDGE}.") else NOT_KNOWN
         for key, value in _asked(config).items()
@@ -54,13 +60,16 @@ def settings_of_predictions(config: RunConfig, benchmarks: Sequence[Benchmark], 
         f"{ANSWERS}predictions": str(path),
         f"{ANSWERS}files": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    return {**answers, **asked, **_datasets(benchmarks), **prompts}
+    return {**answers, **asked, "data.template": template, **_datasets(benchmarks), **prompts}
 
 
-def claim(folder: Path, settings: Mapping[str, Any]) -> None:
+def claim(folder: Path, settings: Mapping[str, Any]) -> list[str]:
     """Make a folder that of an evaluation with these settings, which is there already or not.
 
     Predictions are scored anew each time, so only whose they are must be the same.
+
+    Returns:
+        How the settings differ from those of scored predictions that these take the place of.
 
     Raises:
         ConfigError: it holds an evaluation with others, all of which are listed.
@@ -68,8 +77,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
     before = read_settings(folder)
     own = f"{ANSWERS}predictions"
     rescored = before is not None and own in settings and before.get(own) == settings[own]
-    differing = [] if before is None or rescored else list(differences(before, settings))
-    if differing:
+    differing = [] if before is None else list(differences(before, settings))
+    if differing and not rescored:
         listed = "\n".join(f"  - {difference}" for difference in differing)
         raise ConfigError(
             f"{folder} holds an evaluation with other settings:\n{listed}\n"
@@ -77,6 +86,7 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_settings(folder, settings)
+    return [one for one in differing if not one.startswith(f"{ANSWERS}files")]
 
 
 def obstacles(first: Mapping[str, Any], second: Mapping[str, Any], shared: Iterable[str]) -> Iterator[str]:

@@ -87,7 +87,11 @@ def _token_budget(config: RunConfig) -> Change:
 def _half_precision(config: RunConfig) -> Change:
     if config.model.dtype == "bfloat16":
         return {}
-    return {"model.dtype": "bfloat16", "learner.zero_stage": max(1, config.learner.zero_stage)}
+    # An evaluation has no learner.
+    trains = config.learner.gpus_per_worker > 0
+    return {"model.dtype": "bfloat16"} | (
+        {"learner.zero_stage": max(1, config.learner.zero_stage)} if trains else {}
+    )
 
 
 def _offload(config: RunConfig) -> Change:

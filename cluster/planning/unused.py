@@ -14,7 +14,7 @@ _OF_GRPO = (
     "learner.learning_rate",
     "evaluation.every_steps",
 )
-_OF_TRAINING = (
+OF_TRAINING = (
     "cold_start",
     "learner",
     "grpo",
@@ -48,6 +48,8 @@ def unused(config: RunConfig, evaluates: bool) -> tuple[str, ...]:
         evaluates: Of an evaluation, not of a run.
     """
     if evaluates:
-        return _OF_TRAINING
+        # Shares and numbers of what is trained on; synthetic held-out clips alone go by them too.
+        counts = ("data.tasks", "data.eval_prompts_per_task") if config.data.eval_datasets else ()
+        return OF_TRAINING + counts
     cold_start = () if config.has_cold_start else ("cold_start",)
     return cold_start + (_OF_GRPO if config.run.algorithm == "sft" else ())

@@ -60,8 +60,10 @@ def why_zero(sample: EvalSample) -> str | None:
 
 
 def _common(sample: EvalSample) -> str:
-    """The reason without what is this sample's alone: its clip, its id, numbers, what is said twice."""
-    text = why_zero(sample) or "no reason given"
+    """The reason without what is this sample's alone: its clip, its id, numbers, what is said twice, and how parts that
+    were read missed.
+    """
+    text = (sample.score.unread if sample.score else None) or why_zero(sample) or "no reason given"
     for own in (f"{sample.prompt.video}: ", f"prompt {sample.prompt.id}: ", sample.prompt.video):
         text = text.replace(own, "")
     return "; ".join(dict.fromkeys(_parts(_NUMBER.sub("N", text))))

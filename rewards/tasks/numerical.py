@@ -22,7 +22,7 @@ _NUMBER = Part[float, TaskOptions](
     component="accuracy",
     read=lambda text, case: read_number(text),
     measure=lambda number, case: float(is_same(number, case.truth)),
-    zero=lambda number, case: f"{number:g} is wrong, {case.truth:g} is right",
+    zero=lambda number, case: f"{format_number(number)} is wrong, {format_number(case.truth)} is right",
 )
 
 

@@ -37,7 +37,9 @@ _NUMBER = Part[float, TaskOptions](
     component="relative_accuracy",
     read=lambda text, case: read_number(text),
     measure=lambda number, case: relative_accuracy(number, case.truth),
-    zero=lambda number, case: f"{number:g} is off by as much as the annotated {case.truth:g}, or more",
+    zero=lambda number, case: (
+        f"{format_number(number)} is off by as much as the annotated {format_number(case.truth)}, or more"
+    ),
 )
 
 

@@ -304,7 +304,11 @@ def test_part_of_a_dataset_is_not_the_dataset(annotations: Path, monkeypatch: py
     found = compare(first, second, anyway=True)
     assert {row.samples for row in found.rows} == {4}
     assert {row.dataset for row in found.rows} == {"when"}
-    assert found.notes == [f"other is in {part.run_dir} alone"]
+    assert found.notes == [
+        f"other is in {part.run_dir} alone",
+        f"when, temporal_grounding: constant and trivial answer are of all {COUNT} prompts of {whole.run_dir}, "
+        "the rest of the 4 that both have",
+    ]
 
 
 def test_predictions_are_known_to_be_asked_in_ways_unknown(

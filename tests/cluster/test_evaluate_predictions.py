@@ -84,7 +84,11 @@ def test_every_prompt_counts_and_every_line_is_accounted_for(recipe: Path) -> No
     assert figures(results, "mine") == {"mIoU": "37.50", "R@0.3": "50.00", "R@0.5": "50.00", "R@0.7": "25.00"}
     assert {(one.kind, one.reason, one.first) for one in table.failures} == {
         ("unanswered", "no prediction has this id", "mine/d"),
-        ("unanswered", "its prediction has no response, or one that is not text", "mine/c"),
+        (
+            "unanswered",
+            "its prediction has neither a response nor an answer without tags, or one that is not text",
+            "mine/c",
+        ),
     }
     assert len(results.skipped["mine"]) == 1
     # 4 usable entries with 37.5 and one that nothing can be scored against.
@@ -119,6 +123,43 @@ def test_an_answer_without_tags_is_well_formed(recipe: Path) -> None:
     lines = {line["id"]: line for line in records(recipe.parent / "runs/x-evaluation/samples.jsonl")}
     assert lines["mine/a"]["score"]["rewards"] == {"format": 1.0, "iou": 1.0}
     assert lines["mine/b"]["score"]["rewards"] == {"format": 0.0, "iou": 1.0}
+
+
+def test_a_table_exported_with_nulls_and_numbers_is_read(recipe: Path) -> None:
+    write_lines(
+        recipe.with_name("mine.jsonl"),
+        [
+            {
+                "id": name,
+                "task": "numerical",
+                "video": "a.mp4",
+                "question": "how many?",
+                "target": {"number": 5},
+            }
+            for name in "abcd"
+        ],
+    )
+    lines: list[Any] = [
+        {"id": "a", "answer": 5, "glue": None, "response": None},
+        {"id": "b", "answer": "5", "glue": None},
+        {"id": "c", "answer": "5", "response": "<answer>6</answer>"},
+        {"id": "d", "answer": True},
+    ]
+    evaluate(recipe, lines)
+    found = {line["id"]: line for line in records(recipe.parent / "runs/x-evaluation/samples.jsonl")}
+    assert [found[f"mine/{name}"]["score"] is not None for name in "abcd"] == [True, True, False, False]
+    assert found["mine/a"]["score"]["rewards"]["accuracy"] == 1.0
+    assert "which of them counts?" in found["mine/c"]["reason"]
+    assert results_of(recipe).settings["data.template"] == "direct"
+
+
+def test_scores_under_other_settings_are_replaced_and_that_is_told(recipe: Path) -> None:
+    lines = [{"id": "a", "response": "<think>-</think><answer>1 to 3</answer>"}]
+    evaluate(recipe, lines)
+    assert not any("takes the place" in note for note in results_of(recipe).notes)
+    evaluate(recipe, lines, "reward.mode=paper")
+    (told,) = (note for note in results_of(recipe).notes if "takes the place" in note)
+    assert 'reward.mode: "strict" -> "paper"' in told
 
 
 @pytest.mark.parametrize(
@@ -287,6 +328,34 @@ def test_what_the_judge_could_not_judge_is_told(captions: Path, monkeypatch: pyt
         assert note.startswith(f"{count} questions about {of} went to the lexical judge")
     for (of, count), note in zip(counts, unreadable, strict=True):
         assert note.startswith(f"{count} questions about {of} got no readable verdict")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "rollout.group_size=1",
+        "grpo.updates_per_step=50",
+        "learner.micro_batch_tokens=10",
+        "data.template=direct",
+    ],
+)
+def test_keys_that_an_evaluation_has_no_use_for_are_no_mistake(recipe: Path, override: str) -> None:
+    with pytest.raises(ConfigError):
+        load_config(recipe, [override])
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}], override)
+    assert done.exit_code == 0, done.output
+
+
+def test_what_is_wrong_for_an_evaluation_too_is_a_mistake(recipe: Path) -> None:
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}], "video.min_frames=10", "video.max_frames=8")
+    assert done.exit_code == 2
+    assert "the fewest frames are more than the most" in done.output
+
+
+def test_the_size_of_gpus_is_for_a_plan(recipe: Path) -> None:
+    done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}], "--gpu-gib", "16")
+    assert done.exit_code != 0
+    assert "--dry-run" in done.output
 
 
 def test_what_only_training_minds_is_no_mistake(recipe: Path) -> None:

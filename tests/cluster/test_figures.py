@@ -147,6 +147,22 @@ def test_reasons_are_counted_without_what_is_one_samples_own() -> None:
     ]
 
 
+def test_how_a_part_that_was_read_missed_is_no_reason() -> None:
+    """Answers with other wrong letters and without evidence failed for one reason."""
+    (prompt,) = make_prompts(1, Task.GROUNDED_QA)
+    samples = []
+    for letter, right in ("AB", "BC", "CD"):
+        target = {"answer": right, "intervals": [[1, 2]]}
+        text = f"<answer>{letter}</answer>"
+        score = score_response(
+            "grounded_qa", text, target, duration=4.0, options=list("wxyz"), template="direct"
+        )
+        assert f"{letter} is wrong" in (score.reason or "")
+        samples.append(EvalSample(prompt, text, score))
+    (found,) = failures("grounded_qa", samples, {})
+    assert (found.count, "wrong" in found.reason, "<glue>" in found.reason) == (3, False, True)
+
+
 def test_an_answer_that_is_read_and_wrong_is_no_failure() -> None:
     (prompt,) = make_prompts(1)
     score = score_response("temporal_grounding", "<answer>3 to 4</answer>", prompt.target, duration=4.0)

@@ -187,3 +187,14 @@ def test_labels_as_the_released_function_has_them(text: str, right: str, accurac
 def test_one_box(text: str, parsed: bool, iou: float) -> None:
     score = answer("spatial_grounding", text, {"box": [0.1, 0.1, 0.5, 0.5]})
     assert (score.parsed, score.rewards["iou"]) == (parsed, pytest.approx(iou))
+
+
+def test_reasons_write_numbers_in_full() -> None:
+    score = score_response("numerical", "<answer>1000000</answer>", {"number": 1000001}, template="direct")
+    assert score.reason == "1000000 is wrong, 1000001 is right"
+
+
+def test_an_annotation_that_covers_nothing_is_said_to() -> None:
+    target = {"interval": [5, 2]}
+    score = score_response("temporal_grounding", "<answer>3 to 4</answer>", target, template="direct")
+    assert score.reason == "the annotated 5 to 2 s has no length"

@@ -185,22 +185,25 @@ def test_the_order_of_the_lines_leaves_the_means(
 
 
 ODD: dict[str, tuple[dict[str, Any], str]] = {
-    "reversed": (line("odd", "temporal_grounding", "12 to 18", {"interval": [18, 12]}), "start < end"),
+    "reversed": (
+        line("odd", "temporal_grounding", "12 to 18", {"interval": [18, 12]}),
+        "ends after it starts",
+    ),
     "past the clip": (
         line("odd", "temporal_grounding", "1 to 2", {"interval": [40, 50]}),
         "outside the clip",
     ),
     "evidence": (
         line("odd", "grounded_qa", "C", {"answer": "C", "intervals": [[9, 3]]}, glue="<glue>[(5, 7)]</glue>"),
-        "start < end",
+        "reversed",
     ),
-    "two boxes": (line("odd", "tracking", str(BOXES[:2]), {"boxes": BOXES[:2]}), "8 boxes"),
-    "pixels": (line("odd", "spatial_grounding", "[0, 0, 1, 1]", {"box": [100, 50, 300, 200]}), "0-1"),
+    "pixels": (line("odd", "spatial_grounding", "[0, 0, 1, 1]", {"box": [100, 50, 300, 200]}), "box"),
+    "another script": (line("odd", "free_form", "a cat", {"text": "\u732b"}), "word"),
 }
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_a_target_that_no_answer_reaches_is_told_and_counts(tmp_path: Path, kind: str) -> None:
+def test_a_target_that_would_not_score_itself_is_told_and_counts(tmp_path: Path, kind: str) -> None:
     odd, reason = ODD[kind]
     run = score(write(tmp_path, [*GOOD, odd, odd]))
     assert run.returncode == 0
@@ -212,7 +215,15 @@ def test_a_target_that_no_answer_reaches_is_told_and_counts(tmp_path: Path, kind
 
 
 def test_good_targets_are_not_called_odd(tmp_path: Path) -> None:
-    assert "odd targets" not in score(write(tmp_path, GOOD)).stderr
+    fine = [
+        line("q", "quality", "bad", {"label": "good"}),
+        line("m", "multiple_choice", "B", {"answer": "(b)"}),
+        line("g", "grounded_qa", "A", {"answer": "A", "intervals": []}, glue="<glue>[]</glue>"),
+        line("t", "tracking", str(BOXES[:2]), {"boxes": BOXES[:2]}),
+    ]
+    assert "odd targets" not in score(write(tmp_path, [*GOOD, *fine])).stderr
+    pixels = line("p", "tracking", str(BOXES), {"boxes": [[100, 50, 300, 200]] * 8})
+    assert "odd targets" not in score(write(tmp_path, [pixels]), "--mode", "paper").stderr
 
 
 def test_reasons_are_written_where_wanted(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from rewards import Score, score_response
+from rewards.letters import read_letter
+from rewards.result import Unreadable
 
 TRUTH = {"interval": [12.5, 17]}
 BOXES = [[0.1, 0.1, 0.5, 0.5]] * 8
@@ -329,6 +331,18 @@ def test_a_letter_inside_of_an_option_is_no_answer(answer: str, letter: str | No
 def test_options_that_are_letters_hide_none(options: list[str], answer: str, letter: str) -> None:
     score = score_response("multiple_choice", thought(answer), {"answer": "A"}, options=options)
     assert score.prediction == {"answer": letter}
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"), [("A. l", "A"), ("(c) O.", "C"), ("B: V", "B"), ("A. v", None)]
+)
+def test_an_option_that_is_a_letter_may_be_written_out(answer: str, letter: str | None) -> None:
+    """Of `A. v` neither is known to be meant."""
+    if letter is None:
+        with pytest.raises(Unreadable):
+            read_letter(answer, 3, ["l", "v", "o"])
+    else:
+        assert read_letter(answer, 3, ["l", "v", "o"]) == letter
 
 
 def test_a_wrong_letter_keeps_the_format() -> None:
