@@ -24,7 +24,7 @@ from data.check_config import read_specs
 from data.check_facts import facts_by_task, spread
 from data.check_report import DatasetReport, show
 from data.readers import READERS, DatasetError, DatasetSpec, Reading, read
-from data.schema import ClipKey
+from data.schema import ClipKey, decoded_problem
 
 PROCESSES = len(os.sched_getaffinity(0))
 
@@ -131,13 +131,15 @@ def _decode(reports: Sequence[tuple[DatasetReport, Reading]], processes: int, ti
 
 
 def _add_findings(report: DatasetReport, reading: Reading, findings: Mapping[ClipKey, ClipFinding]) -> None:
-    """What keeps a clip from being used once, at the first prompt about it; a wrong length at each that lists it."""
+    """What keeps a clip from being used once, at the first prompt about it; what its length tells at each prompt."""
     uses = Counter(prompt.clip_key for prompt in reading.prompts)
     for prompt, place in zip(reading.prompts, reading.places, strict=True):
         count, finding = uses.pop(prompt.clip_key, 0), findings[prompt.clip_key]
         others = f" ({count} prompts)" if count > 1 else ""
         if count and finding.problem:
             report.problems.append(f"{place}: {prompt.video}: {finding.problem}{others}")
+        if finding.duration is not None and (outside := decoded_problem(prompt, finding.duration)):
+            report.problems.append(f"{place}: {outside}")
         if warning := length_warning(prompt, finding):
             report.warnings.append(f"{place}: {warning}")
 

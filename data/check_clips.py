@@ -65,7 +65,7 @@ def length_warning(prompt: VideoPrompt, finding: ClipFinding) -> str | None:
         return None
     if abs(finding.duration - prompt.duration) <= max(LENGTH_TOLERANCE_S, LENGTH_TOLERANCE * prompt.duration):
         return None
-    return f"listed with {prompt.duration:g} s, {prompt.video} has {finding.duration:.2f} s"
+    return f"listed with {prompt.duration:g} s, {prompt.clip_name} has {finding.duration:.2f} s"
 
 
 def distinct(prompts: Iterable[VideoPrompt]) -> list[ClipKey]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import EnumMeta, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,11 @@ class VideoPrompt:
         """What decides the clip. Prompts with equal keys share one; the arguments of `data.decoder`, in order."""
         return self.video, self.box_frames, self.span, self.frame_rate, self.windows
 
+    @property
+    def clip_name(self) -> str:
+        """What messages call the clip: its video, and which part of it."""
+        return f"{self.video} from {self.span[0]:g} to {self.span[1]:g} s" if self.span else self.video
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this prompt, empty fields left out."""
         fields = {
@@ -177,6 +182,12 @@ def target_problem(prompt: VideoPrompt) -> str | None:
     What passes here passes `rewards.scoring.read_target` too, which judges a target's shape and not its values.
     """
     return SPECS[prompt.task].problem(prompt)
+
+
+def decoded_problem(prompt: VideoPrompt, seconds: float) -> str | None:
+    """Why a prompt cannot be scored now that its clip decodes to so many seconds, whatever is listed, or None."""
+    problem = target_problem(replace(prompt, duration=seconds))
+    return problem and f"{problem}, as {prompt.clip_name} decodes"
 
 
 def _fields_problem(fields: Any) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from actors.clip_pool import ClipPool
@@ -11,7 +10,7 @@ from cluster.errors import RunFailure
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.prompt_mix import Draw
 from data.encoding import VideoEncoder
-from data.schema import VideoPrompt, target_problem
+from data.schema import VideoPrompt, decoded_problem
 
 # Named one by one; the display and `facts.json` are no place for thousands.
 MOST_NAMED = 20
@@ -65,9 +64,9 @@ class UsableClips:
         broken = self._pool.problem(prompt)
         if broken is not None:
             return f"{prompt.video}: {broken}"
-        outside = target_problem(replace(prompt, duration=self._pool.duration(prompt)))
+        outside = decoded_problem(prompt, self._pool.duration(prompt))
         if outside is not None:
-            return f"prompt {prompt.id}: {outside}, as {prompt.video} decodes"
+            return f"prompt {prompt.id}: {outside}"
         tokens = self._encoder.text_tokens(prompt) + self._pool.tokens(prompt)
         if tokens > self._max_prompt_tokens:
             allowed = f"rollout.max_prompt_tokens allows {self._max_prompt_tokens}"

@@ -68,6 +68,13 @@ def test_an_interval_past_the_real_end_is_named_whatever_length_is_listed(
     assert warnings == ([] if fits else [f"skipped prompt p0: {outside}, as p0.mp4 decodes"])
 
 
+def test_the_length_of_a_span_is_not_told_as_that_of_its_video() -> None:
+    clips, warnings = usable(FakePool())
+    prompt = replace(make_prompts(1)[0], target={"interval": [6.0, 9.0]}, duration=99.0, span=(10.5, 109.5))
+    assert clips.request([prompt]) == [None]
+    assert warnings[0].endswith("outside the clip of 4.25 s, as p0.mp4 from 10.5 to 109.5 s decodes")
+
+
 @pytest.mark.parametrize(("limit", "fits"), [(CLIP_TOKENS + TEXT_TOKENS, True), (CLIP_TOKENS + 4, False)])
 def test_a_prompt_is_as_long_as_its_text_and_its_clip(limit: int, fits: bool) -> None:
     clips, warnings = usable(FakePool(), limit)

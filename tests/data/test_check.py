@@ -124,6 +124,37 @@ def test_every_line_that_lists_another_length_than_the_clip_has_is_warned_of(tmp
     ]
 
 
+def test_an_answer_past_the_end_that_the_clip_decodes_to_is_a_problem(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=64, fps=8)
+    lines = [
+        line(id="far", duration=80, target={"interval": [60, 70]}),
+        line(id="near", duration=8.9, target={"interval": [8.2, 8.8]}),
+        line(id="partly", duration=8.9, target={"interval": [7.5, 8.8]}),
+        line(id="span", duration=6, span=[4, 10], target={"interval": [4.5, 5.5]}),
+        line(
+            id="evidence",
+            task="grounded_qa",
+            duration=8.9,
+            options=["x", "y"],
+            target={"answer": "A", "intervals": [[1, 2], [8.2, 8.8]]},
+        ),
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    own, clip = tmp_path / "own.jsonl", tmp_path / "a.mp4"
+    assert code == 1
+    assert found["problems"] == [
+        f"{own}:1: target interval [60, 70] lies outside the clip of 8 s, as {clip} decodes",
+        f"{own}:2: target interval [8.2, 8.8] lies outside the clip of 8 s, as {clip} decodes",
+        f"{own}:4: target interval [4.5, 5.5] lies outside the clip of 4 s, as {clip} from 4 to 10 s decodes",
+        f"{own}:5: target interval [8.2, 8.8] lies outside the clip of 8 s, as {clip} decodes",
+    ]
+    assert found["warnings"] == [
+        f"{own}:1: listed with 80 s, {clip} has 8.00 s",
+        f"{own}:4: listed with 6 s, {clip} from 4 to 10 s has 4.00 s",
+    ]
+
+
 def test_letters_are_counted(tmp_path: Path) -> None:
     choice = {"task": "multiple_choice", "options": ["x", "y"]}
     lines = [line(id=str(n), target={"answer": letter}, **choice) for n, letter in enumerate("ABB")]
