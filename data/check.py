@@ -41,7 +41,9 @@ def main(
     format_: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READERS)}.")] = "jsonl",
     annotations: Annotated[Path | None, typer.Option(help="Annotation file, or folder of them.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: beside them.")] = None,
-    option: Annotated[list[str] | None, typer.Option(help="Further files of a format, NAME=PATH.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Further file or choice of a format, NAME=VALUE.")
+    ] = None,
     check_videos: Annotated[bool, typer.Option("--videos-decode/--no-videos", help="Decode clips.")] = True,
     processes: Annotated[int, typer.Option(min=1, help="Clips decoded at a time.")] = PROCESSES,
     timeout_s: Annotated[float, typer.Option(help="Longest a clip may take to decode, seconds.")] = 20.0,
@@ -90,7 +92,7 @@ def _specs(
         return specs
     wrong = [option for option in options if "=" not in option]
     if wrong:
-        raise DatasetError(f"--option {wrong[0]}: expected NAME=PATH")
+        raise DatasetError(f"--option {wrong[0]}: expected NAME=VALUE")
     files = dict(option.split("=", 1) for option in options)
     return [DatasetSpec(annotations.name, format_, annotations, videos, files)]
 

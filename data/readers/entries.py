@@ -29,9 +29,18 @@ class Entry:
     fields: Callable[[], Fields]
 
 
-# Yields the entries of a dataset in order. Raises `DatasetError` for a specification that it cannot work with, and
-# `OSError` for a file that the whole dataset needs.
-Reader = Callable[[DatasetSpec], Iterator[Entry]]
+@dataclass(frozen=True)
+class Reader:
+    """What reads a format.
+
+    Attributes:
+        entries: Yields the entries of a dataset in order. Raises `DatasetError` for a specification that it cannot work
+            with, and `OSError` for a file that the whole dataset needs.
+        options: Names of the options that a specification may give it.
+    """
+
+    entries: Callable[[DatasetSpec], Iterator[Entry]]
+    options: tuple[str, ...] = ()
 
 
 def broken(place: str, reason: str) -> Entry:

@@ -14,7 +14,7 @@ _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+))", re.ASCII)
 
 
 class DatasetError(ValueError):
-    """A specification that no dataset can be read by: an unknown format, or something the format needs is not there."""
+    """A specification that no dataset can be read by: an unknown format or option, or something needed is not there."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class DatasetSpec:
         format: How the annotations are read, a key of `data.readers.READERS`.
         annotations: The annotation file; a folder for the formats that come as one.
         videos: Folder of the videos; None is the folder of the annotations.
-        options: Further files or choices that a format may be given, by name: `durations` of Charades-STA.
+        options: Further files or choices, by name, that the format knows: `durations` of Charades-STA.
         unset: Environment variables that its paths name and that are not set; with any, it cannot be read.
     """
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cluster.config import RunConfig
-from cluster.errors import RunFailure
+from cluster.errors import ConfigError, RunFailure
 from cluster.inputs.benchmarks import read_benchmarks
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.grades import Grade, append_grades, settings_of
@@ -129,6 +129,20 @@ def grade_all(folder: Path, difficulties: dict[str, float], config: RunConfig) -
     append_grades(folder / "grades.jsonl", grades)
     write_settings(folder, settings_of(config))
     return str(folder / "grades.jsonl")
+
+
+def test_runs_dry_runs_and_evaluations_refuse_an_option_that_the_format_does_not_know(
+    tmp_path: Path, both: list[dict[str, Any]]
+) -> None:
+    given = both[0] | {"options": {"foo": "bar"}}
+    unknown = "cannot be read: when: jsonl has no option 'foo'; it takes none"
+    trained, evaluated = configured(tmp_path, datasets=[given]), configured(tmp_path, eval_datasets=[given])
+    with pytest.raises(RunFailure, match=unknown):
+        prepared(trained)
+    with pytest.raises(ConfigError, match=unknown):
+        read_benchmarks(evaluated, FakeProgress())  # type: ignore[arg-type]
+    for config in (trained, evaluated):
+        assert unknown in [problem.message for problem in missing_things(config, ask_hub=False)]
 
 
 def test_a_band_keeps_what_is_graded_within_and_counts_the_rest(

@@ -203,6 +203,16 @@ def test_folders_of_frames_and_further_files(tmp_path: Path) -> None:
     assert found["prompts"] == 2
 
 
+def test_an_option_that_the_format_does_not_know_is_a_problem(tmp_path: Path, own: Path) -> None:
+    unknown = "jsonl has no option 'foo'; it takes none"
+    code, found = report(tmp_path, "--annotations", own, "--option", "foo=bar")
+    assert (code, found["problems"]) == (2, [f"own.jsonl: {unknown}"])
+    entry = f"{{name: x, format: jsonl, annotations: {own}, options: {{foo: bar}}}}"
+    (tmp_path / "run.yaml").write_text(f"data: {{datasets: [{entry}]}}")
+    code, found = report(tmp_path, "--config", tmp_path / "run.yaml")
+    assert (code, found["problems"]) == (2, [f"x: {unknown}"])
+
+
 def test_a_configuration_names_its_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SAMPLES["nextgqa"](tmp_path)
     (tmp_path / "own.jsonl").write_text(line())

@@ -37,6 +37,13 @@ def test_every_format_has_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {spec.format for spec in specs} == set(READERS)
 
 
+def test_every_format_has_its_options() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.* `\{name: .*)$", TEXT, flags=re.MULTILINE))
+    named = {format_: " ".join(re.findall(r"`options: \{(.*?)\}`", row)) for format_, row in rows.items()}
+    found = {format_: re.findall(r"(\w+): ", options) for format_, options in named.items()}
+    assert found == {format_: list(READERS[format_].options) for format_ in READERS if format_ != "jsonl"}
+
+
 def test_every_field_of_a_line_is_described() -> None:
     described = set(re.findall(r"^\| `(\w+)` \| ", TEXT, flags=re.MULTILINE))
     assert described >= {field for line in LINES for field in line}

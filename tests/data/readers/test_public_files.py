@@ -131,7 +131,7 @@ def test_the_first_box_repeated() -> None:
 
 def test_quality() -> None:
     spec = DatasetSpec("quality", "quality", SHARED / "quality/quality_100shot.json")
-    fields = [entry.fields() for entry in READERS["quality"](spec)]
+    fields = [entry.fields() for entry in READERS["quality"].entries(spec)]
     assert Counter(item["target"]["label"] for item in fields) == {"low quality": 100, "high quality": 100}
     assert {tuple(item["options"]) for item in fields} == {("low quality", "high quality")}
     assert len({item["video"] for item in fields}) == 200

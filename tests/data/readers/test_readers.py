@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from tests.data.readers.samples import FRAMES, SAMPLES, SEQUENCE
 
 def fields_of(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
     """What the reader makes of each entry, by id."""
-    return {fields["id"]: fields for fields in (entry.fields() for entry in READERS[spec.format](spec))}
+    return {
+        fields["id"]: fields for fields in (entry.fields() for entry in READERS[spec.format].entries(spec))
+    }
 
 
 def prompts_of(spec: DatasetSpec) -> dict[str, VideoPrompt]:
@@ -37,6 +40,46 @@ def test_what_a_reader_makes_passes_the_schema(tmp_path: Path, name: str) -> Non
         if fields["task"] in list(Task) and fields["id"] != "AMT7R/0":
             prompt = parse_prompt(fields, Path())
             assert Path(prompt.video).is_absolute()
+
+
+class Asked(Mapping[str, str]):
+    """Options of which none is given; remembers the names that were asked for."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_reader_asks_for_the_options_that_it_is_listed_with(tmp_path: Path, name: str) -> None:
+    asked = Asked()
+    fields_of(replace(SAMPLES[name](tmp_path), options=asked))
+    assert asked.names == set(READERS[name].options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "reason"),
+    [
+        ("video_mme", "lenght", "did you mean length?; valid here: length"),
+        ("nextgqa", "tasks", "did you mean task?; valid here: spans, video_map, task"),
+        ("nextgqa", "foo", "valid here: spans, video_map, task"),
+        ("jsonl", "foo", "it takes none"),
+    ],
+)
+def test_an_option_that_a_format_does_not_know(tmp_path: Path, name: str, option: str, reason: str) -> None:
+    spec = replace(SAMPLES[name](tmp_path), options={option: "multiple_choice"})
+    with pytest.raises(DatasetError) as caught:
+        read(spec)
+    assert str(caught.value) == f"{spec.name}: {name} has no option {option!r}; {reason}"
 
 
 def test_own_lines(tmp_path: Path) -> None:
