@@ -1,7 +1,7 @@
 """Compares two evaluations prompt by prompt: `python -m cluster.compare A B`, two folders of `cluster.evaluate`.
 
 Evaluations that were not asked or scored alike are refused, with what differs; `--anyway` shows them under that list.
-Exit code: 0 compared, 1 not comparable or not there.
+Exit code: 0 compared, 1 not comparable or not there, 2 `--json` cannot be written.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from cluster.evaluation.tables import (
     trivial_cell,
 )
 from cluster.records.result_tables import markdown_rows
+from data.json_option import JsonFile
 
 NOTE = (
     "Percent; in brackets the bootstrap 95% interval over videos, each drawn with all its prompts, of the difference "
@@ -36,7 +37,7 @@ def main(
     second: Annotated[Path, typer.Argument(help="Folder of the one to compare with it.")],
     anyway: Annotated[bool, typer.Option("--anyway", help="Show them although settings differ.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything here.")] = None,
+    json_path: JsonFile = None,
 ) -> None:
     """Print what the second evaluation has above the first."""
     with ended_by_a_message("Nothing was written."):

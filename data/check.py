@@ -2,7 +2,7 @@
 `--format F --annotations A --videos V`.
 
 Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing read:
-none of the datasets can be read, or those that can are empty.
+arguments that cannot be used, none of the datasets can be read, or those that can are empty.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from data.check_clips import ClipFinding, check_clips, distinct, length_warning
 from data.check_config import read_specs
 from data.check_facts import facts_by_task, spread
 from data.check_report import DatasetReport, show
+from data.json_option import JsonFile
 from data.readers import READERS, DatasetError, DatasetSpec, Reading, read
 from data.schema import ClipKey, decoded_problem
 
@@ -47,7 +48,7 @@ def main(
     check_videos: Annotated[bool, typer.Option("--videos-decode/--no-videos", help="Decode clips.")] = True,
     processes: Annotated[int, typer.Option(min=1, help="Clips decoded at a time.")] = PROCESSES,
     timeout_s: Annotated[float, typer.Option(help="Longest a clip may take to decode, seconds.")] = 20.0,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Also write everything here.")] = None,
+    json_path: JsonFile = None,
     most: Annotated[int, typer.Option(min=0, help="Problems and warnings printed per dataset.")] = 20,
 ) -> None:
     """Print what datasets hold, and every problem with its file and line."""

@@ -267,6 +267,12 @@ def test_parts_have_paired_differences_of_their_own(
     assert [row["part"] for row in rows[-3:]] == ["short", "long", "the rest"]
 
 
+def test_a_comparison_that_cannot_be_written_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    arguments = [str(tmp_path), str(tmp_path), "--json", str(tmp_path / "gone" / "c.json")]
+    result = CliRunner().invoke(_app(compare_command), arguments)
+    assert result.exit_code == 2 and "--json" in result.output
+
+
 def test_two_that_were_not_asked_alike_share_no_table_in_silence(
     annotations: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

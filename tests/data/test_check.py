@@ -308,6 +308,15 @@ def test_overrides_that_cannot_be_read_are_named(tmp_path: Path, override: str, 
     assert result.exit_code == 2 and override in result.output and reason in result.output
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, own: Path
+) -> None:
+    for path in (tmp_path / "gone" / "report.json", own / "report.json", tmp_path):
+        result = check("--annotations", own, "--json", path)
+        assert result.exit_code == 2 and "--json" in result.output
+        assert "entries" not in result.output and not isinstance(result.exception, OSError)
+
+
 def test_one_of_both_ways_to_name_a_dataset(tmp_path: Path) -> None:
     for arguments in ([], ["--config", "x.yaml", "--annotations", tmp_path]):
         result = check(*arguments)
