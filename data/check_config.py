@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from data.readers import DatasetError, DatasetSpec
+from data.yaml_text import read_value, yaml_reason
 
 SYNTHETIC = "synthetic"
 SOURCES = ("source", "eval_source")
@@ -28,7 +29,8 @@ def read_specs(path: Path, overrides: Sequence[str] = ()) -> list[DatasetSpec]:
         overrides: `section.field=value` over what the file says; those of other sections than `data` name no file.
 
     Raises:
-        DatasetError: a file is not there or not YAML, an entry lacks a key, or an override cannot be read.
+        DatasetError: a file is not there or not YAML, what should be a list of datasets is none, an entry lacks a key,
+            or an override cannot be read.
     """
     data = _data_section(path, ())
     for override in overrides:
@@ -38,7 +40,7 @@ def read_specs(path: Path, overrides: Sequence[str] = ()) -> list[DatasetSpec]:
         for key in SOURCES
         if data.get(key, SYNTHETIC) != SYNTHETIC
     ]
-    return [*sources, *(_spec(entry, path) for key in LISTS for entry in data.get(key) or ())]
+    return [*sources, *(_spec(entry, path) for key in LISTS for entry in _entries(data, key, path))]
 
 
 def _data_section(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
@@ -63,9 +65,9 @@ def _override(data: dict[str, Any], override: str) -> None:
     if section != "data":
         return
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DatasetError(f"{override}: the value is not YAML: {' '.join(str(error).split())}") from error
+        value = read_value(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise DatasetError(f"{override}: the value is not YAML: {yaml_reason(error)}") from error
     in_entry = _IN_ENTRY.fullmatch(name)
     if in_entry is None:
         data[name] = value
@@ -78,19 +80,29 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+        content = read_value(path.read_text(encoding="utf-8"))
+    # ValueError: neither UTF-8 nor a number that Python takes.
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DatasetError(f"{path}: cannot be read: {yaml_reason(error)}") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected sections, found {type(content).__name__}")
     return content
+
+
+def _entries(data: Mapping[str, Any], key: str, path: Path) -> list[Any]:
+    entries = data.get(key, [])
+    if not isinstance(entries, list):
+        raise DatasetError(f"{path}: data.{key} must be a list of datasets, found {entries!r:.80}")
+    return entries
 
 
 def _spec(entry: Any, path: Path) -> DatasetSpec:
     if not isinstance(entry, Mapping) or not {"name", "format", "annotations"} <= entry.keys():
         raise DatasetError(f"{path}: a dataset needs name, format and annotations, found {entry!r:.80}")
     name, format_, annotations = (str(entry[key]) for key in ("name", "format", "annotations"))
-    videos, options = entry.get("videos"), entry.get("options") or {}
+    videos, options = entry.get("videos"), entry.get("options", {})
+    if not isinstance(options, Mapping):
+        raise DatasetError(f"{path}: options of {name} must be names with values, found {options!r:.80}")
     return DatasetSpec.of_texts(
         name,
         format_,

@@ -73,9 +73,15 @@ def _summary(report: DatasetReport) -> str:
     seconds = f", {report.durations.mean:.2f} s on average" if report.durations else ""
     decoded = f", {report.decoded:,} of {report.clips:,} clips decode" if report.clips else ""
     return (
-        f"{report.entries:,} entries, {report.prompts:,} usable, {report.videos:,} videos{seconds}{decoded}; "
-        f"{len(report.problems):,} problems, {len(report.warnings):,} warnings"
+        f"{_counted(report.entries, 'entry', 'entries')}, {report.prompts:,} usable, "
+        f"{_counted(report.videos, 'video', 'videos')}{seconds}{decoded}; "
+        f"{_counted(len(report.problems), 'problem', 'problems')}, "
+        f"{_counted(len(report.warnings), 'warning', 'warnings')}"
     )
+
+
+def _counted(number: int, one: str, more: str) -> str:
+    return f"{number:,} {one if number == 1 else more}"
 
 
 def _cells(facts: TaskFacts) -> dict[str, str]:
@@ -104,5 +110,7 @@ def _messages(console: Console, name: str, kind: str, messages: Sequence[str], m
     for message in messages[:most]:
         console.print(f"{kind}: {message}", markup=False, highlight=False, soft_wrap=True)
     if len(messages) > most:
-        rest = f"{name}: {len(messages) - most:,} more {kind}s; --json has them all"
+        rest = (
+            f"{name}: {_counted(len(messages) - most, f'more {kind}', f'more {kind}s')}; --json has them all"
+        )
         console.print(rest, markup=False, highlight=False)

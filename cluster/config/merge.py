@@ -9,7 +9,8 @@ import yaml
 
 from cluster.config.fields import ENTRY, all_fields, choices, list_of, nearest, sections
 from cluster.config.problems import Origins, Problem
-from cluster.config.yaml_lines import Document, read_value
+from cluster.config.yaml_lines import Document
+from data.yaml_text import read_value
 
 COMMAND_LINE = "command line"
 

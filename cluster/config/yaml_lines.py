@@ -1,54 +1,17 @@
-"""Reads YAML files into plain values, remembering the line every key came from.
-
-YAML 1.2 scalars, because PyYAML's 1.1 reads `1e-6` as text, `off` as false and `1:30` as a number.
-"""
+"""Reads YAML files into plain values, remembering the line every key came from."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
 from cluster.errors import ConfigError
+from data.yaml_text import Loader, read_value, yaml_reason
 
 EXTENDS = "extends"
-
-_GLUED = re.compile(r"\w+:.+")
-_SCALARS = {
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    "int": (r"[-+]?[0-9][0-9_]*", list("-+0123456789")),
-    "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", list("-+.0123456789")),
-}
-
-
-class Loader(yaml.SafeLoader):
-    """A safe loader whose plain scalars are null, true, false, numbers or text, and nothing else."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As YAML has it, but `{steps:5}` is a mistake: without the blank it is a key of that name without a value."""
-        for key, value in node.value:
-            unquoted = isinstance(key, yaml.ScalarNode) and key.style is None
-            if unquoted and _GLUED.fullmatch(key.value) and value.value == "":
-                name, _, rest = key.value.partition(":")
-                problem = f"`{key.value}` needs a space after the colon, `{name}: {rest}`"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _whole_number(loader: Loader, node: yaml.ScalarNode) -> int:
-    """PyYAML's own takes a leading 0 for octal."""
-    return int(loader.construct_scalar(node))
-
-
-for _tag, (_pattern, _first) in _SCALARS.items():
-    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
-Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 @dataclass
@@ -74,15 +37,6 @@ class Document:
         return f"{self.path}:{line}" if line else str(self.path)
 
 
-def read_value(text: str) -> Any:
-    """The value of one YAML text, as an override gives it.
-
-    Raises:
-        yaml.YAMLError: the text is not YAML.
-    """
-    return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
-
-
 def read_document(path: Path) -> Document:
     """Read one file.
 
@@ -94,7 +48,7 @@ def read_document(path: Path) -> Document:
         node = yaml.compose(text, Loader)
         values = read_value(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {_reason(error)}") from error
+        raise ConfigError(f"{path}: not readable as YAML: {yaml_reason(error)}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections (`run:`, `model:`, ...), found {_kind(values)}")
     document = Document(path, values)
@@ -151,12 +105,6 @@ def _note_lines(node: yaml.Node | None, prefix: str, document: Document) -> None
             document.duplicates.append((path, line))
         document.lines[path] = line
         _note_lines(value, f"{path}.", document)
-
-
-def _reason(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
-    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark else problem
 
 
 def _kind(value: Any) -> str:

@@ -253,7 +253,8 @@ def test_datasets_that_cannot_be_read_are_named_and_the_others_checked(
     (tmp_path / "own.jsonl").write_text(line())
     result = check(*arguments)
     assert result.exit_code == 1
-    assert "1 entries, 1 usable" in result.output and f"problem: {unset}" in result.output
+    assert "1 entry, 1 usable, 1 video, 8.00 s on average; 0 problems" in result.output
+    assert f"problem: {unset}" in result.output
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])
@@ -275,7 +276,15 @@ def test_an_empty_dataset_is_a_problem_and_nothing_read(tmp_path: Path, content:
         ("extends: run.yaml", "extends goes in a circle"),
         ("extends: gone.yaml", "gone.yaml: cannot be read"),
         ("data: {source: gone.jsonl}", "No such file"),
-        ("a: b: c", "cannot be read"),
+        ("a: b: c", "run.yaml: cannot be read: mapping values are not allowed here (line 1, column 5)"),
+        ("data: {source:x.jsonl}", "`source:x.jsonl` needs a space after the colon, `source: x.jsonl`"),
+        ("data: {source: 1_}", "run.yaml: cannot be read: invalid literal"),
+        ("data: {datasets: true}", "data.datasets must be a list of datasets, found True"),
+        ("data: {eval_datasets: {name: x}}", "data.eval_datasets must be a list of datasets, found {"),
+        (
+            "data: {datasets: [{name: x, format: jsonl, annotations: ., options: [a]}]}",
+            "options of x must be names with values, found ['a']",
+        ),
     ],
 )
 def test_configurations_with_nothing_to_check(tmp_path: Path, yaml: str, reason: str) -> None:
@@ -300,12 +309,31 @@ def test_a_configuration_is_checked_as_it_is_overridden(tmp_path: Path, own: Pat
         ("data.datasets[0].videos", "expected section.field=value"),
         ("data=x", "expected section.field=value"),
         ("data.source={", "the value is not YAML"),
+        ("data.datasets={a:5}", "the value is not YAML: `a:5` needs a space after the colon"),
+        ("data.source=1_", "the value is not YAML: invalid literal"),
     ],
 )
 def test_overrides_that_cannot_be_read_are_named(tmp_path: Path, override: str, reason: str) -> None:
     (tmp_path / "run.yaml").write_text("data: {datasets: [{name: x, format: jsonl, annotations: x.jsonl}]}")
     result = check(override, "--config", tmp_path / "run.yaml")
     assert result.exit_code == 2 and override in result.output and reason in result.output
+
+
+@pytest.mark.parametrize("value", ["5", "true", "{a: 1}"])
+def test_an_override_that_makes_the_datasets_no_list(tmp_path: Path, value: str) -> None:
+    (tmp_path / "run.yaml").write_text("data: {datasets: []}")
+    result = check(f"data.datasets={value}", "--config", tmp_path / "run.yaml")
+    assert result.exit_code == 2 and "data.datasets must be a list of datasets" in result.output
+
+
+def test_scalars_are_those_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "off").write_text(line())
+    (tmp_path / "run.yaml").write_text(
+        f"data:\n  datasets:\n  - {{name: 010, format: jsonl, annotations: {tmp_path}/off}}\n"
+        f"  - {{name: off, format: jsonl, annotations: {tmp_path}/off}}\n"
+    )
+    result = check("--config", tmp_path / "run.yaml", "--no-videos")
+    assert "10 (jsonl): 1 entry" in result.output and "off (jsonl): 1 entry" in result.output
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_anything_is_read(
@@ -315,6 +343,15 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_read(
         result = check("--annotations", own, "--json", path)
         assert result.exit_code == 2 and "--json" in result.output
         assert "entries" not in result.output and not isinstance(result.exception, OSError)
+
+
+def test_one_is_not_told_as_several(tmp_path: Path) -> None:
+    lines = [line(), line(id="late", target={"interval": [6, 8.5]}), "{}", "[]"]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines[:3]))
+    assert "1 problem, 1 warning\n" in check("--annotations", tmp_path / "own.jsonl", "--no-videos").output
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    shown = check("--annotations", tmp_path / "own.jsonl", "--no-videos", "--most", 1).output
+    assert "2 problems, 1 warning\n" in shown and "own.jsonl: 1 more problem; --json has" in shown
 
 
 def test_one_of_both_ways_to_name_a_dataset(tmp_path: Path) -> None:

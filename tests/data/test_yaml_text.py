@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.config.yaml_lines import read_value
+from data.yaml_text import read_value
 
 
 @pytest.mark.parametrize(
