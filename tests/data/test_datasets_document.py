@@ -1,4 +1,4 @@
-"""`docs/datasets.md` is right: its sample lines are usable, its entries name formats that exist."""
+"""`docs/datasets.md` is right: its sample lines are usable, its entries name formats that exist; and ids elsewhere."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from data.check_config import read_specs
-from data.readers import READERS
+from data.readers import READERS, read_dataset
 from data.schema import Task, parse_prompt
+from tests.data.readers.samples import SAMPLES
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text()
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "datasets.md").read_text()
 LINES = [json.loads(line) for line in re.findall(r"^\{.*\}$", TEXT, flags=re.MULTILINE)]
 
 
@@ -47,3 +49,9 @@ def test_every_format_has_its_options() -> None:
 def test_every_field_of_a_line_is_described() -> None:
     described = set(re.findall(r"^\| `(\w+)` \| ", TEXT, flags=re.MULTILINE))
     assert described >= {field for line in LINES for field in line}
+
+
+def test_ids_of_prompts_are_those_that_their_reader_makes(tmp_path: Path) -> None:
+    named = re.findall(r"charades/[\w/-]+", (DOCS / "training_data.md").read_text())
+    made = [f"charades/{prompt.id}" for prompt in read_dataset(SAMPLES["charades_sta"](tmp_path))[0]]
+    assert set(named) == set(made[:1])
