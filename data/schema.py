@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import EnumMeta, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +175,14 @@ def parse_prompt(fields: Any, folder: Path) -> VideoPrompt:
     if problem:
         raise AnnotationError(problem)
     return prompt
+
+
+def misspelt_fields(fields: Mapping[str, Any]) -> Iterator[str]:
+    """What is said of keys that are no fields and nearly one that is missing. Other keys are an annotation's own."""
+    absent = [key for key in _FIELDS if key not in fields]
+    for key in fields:
+        if key not in _FIELDS and (meant := get_close_matches(key, absent, n=1, cutoff=0.75)):
+            yield f"there is no field {key!r:.40}; did you mean {meant[0]}?"
 
 
 def target_problem(prompt: VideoPrompt) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.readers.entries import Entry, Fields
-from data.schema import AnnotationError, VideoPrompt, parse_prompt
+from data.schema import AnnotationError, VideoPrompt, misspelt_fields, parse_prompt
 from rewards.targets import is_number
 
 
@@ -68,8 +68,8 @@ def judge(entries: Iterable[Entry]) -> Reading:
 def _prompt(entry: Entry, reading: Reading) -> VideoPrompt:
     fields = entry.fields()
     outside = _reaches_outside(fields)
-    if outside:
-        reading.warnings.append(f"{entry.place}: {outside}")
+    for warning in [*([outside] if outside else []), *misspelt_fields(fields)]:
+        reading.warnings.append(f"{entry.place}: {warning}")
     video, duration = fields.get("video"), fields.get("duration")
     if isinstance(video, str):
         known = reading.listed.get(video)

@@ -18,6 +18,7 @@ from data.schema import (
     AnnotationError,
     Task,
     VideoPrompt,
+    misspelt_fields,
     parse_prompt,
     write_annotations,
 )
@@ -324,3 +325,24 @@ def test_clips_of_a_relative_annotation_file_have_absolute_paths(
     )
     prompts, _ = read_annotations(Path("sets/a.jsonl"))
     assert [prompt.video for prompt in prompts] == [str(tmp_path / "sets" / "clips" / "a.mp4"), "/b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"spans": [2, 5]}, ["there is no field 'spans'; did you mean span?"]),
+        ({"box_frame": [1]}, ["there is no field 'box_frame'; did you mean box_frames?"]),
+        ({"source": "YouTube", "difficulty": 3}, []),
+        ({"tasks": "qa"}, []),
+    ],
+)
+def test_keys_that_are_nearly_a_field_are_told(extra: dict[str, Any], said: list[str]) -> None:
+    """The last has the field itself, so that the other key is its own."""
+    fields = {
+        "id": "a",
+        "task": "multiple_choice",
+        "video": "a.mp4",
+        "question": "what?",
+        "target": {"answer": "A"},
+    }
+    assert list(misspelt_fields(fields | extra)) == said
