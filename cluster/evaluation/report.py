@@ -27,8 +27,8 @@ from cluster.report.clips import ShownClip, choose_clips, clip_cards
 from cluster.report.page import REPORT_FILE, page_html, write_html
 
 RULE = (
-    "The best, the median and the worst answer of each task of a dataset, by total reward, then by prompt id; what was not "
-    "answered stands above, by reason."
+    "The best, the median and the worst answer of each task of a dataset, by total reward, then by prompt id; what was "
+    "not answered stands above, by reason."
 )
 
 
