@@ -63,9 +63,7 @@ class ClipPool:
         self._loading: dict[ClipKey, _Load] = {}
         self._cached: OrderedDict[ClipKey, _Cached] = OrderedDict()
         self._quarantined: dict[ClipKey, str] = {}
-        self._tokens: dict[ClipKey, int] = {}
-        self._durations: dict[ClipKey, float] = {}
-        self._frame_times: dict[ClipKey, tuple[float, ...]] = {}
+        self._facts: dict[ClipKey, LoadReport] = {}
         self._counts: Counter[str] = Counter()
         self._cached_bytes = 0
         self._decode_seconds = 0.0
@@ -99,21 +97,13 @@ class ClipPool:
         self._evict()
         return clips
 
-    def tokens(self, prompt: VideoPrompt) -> int:
-        """How many tokens the clip of a prompt takes, once it was requested and is not quarantined."""
-        return self._tokens[prompt.clip_key]
-
-    def duration(self, prompt: VideoPrompt) -> float:
-        """How long the clip of a prompt really is, seconds, once it was requested and is not quarantined."""
-        return self._durations[prompt.clip_key]
+    def facts(self, prompt: VideoPrompt) -> LoadReport:
+        """What was found of the clip of a prompt, once it was requested and is not quarantined."""
+        return self._facts[prompt.clip_key]
 
     def problem(self, prompt: VideoPrompt) -> str | None:
         """Why the clip of a prompt was given up on, or None."""
         return self._quarantined.get(prompt.clip_key)
-
-    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
-        """When each frame of a prompt with windows is, seconds from the clip's start, once its clip was requested."""
-        return self._frame_times[prompt.clip_key]
 
     @property
     def quarantined(self) -> dict[str, str]:
@@ -162,10 +152,7 @@ class ClipPool:
         if report.problem is None:
             self._cached[key] = _Cached(load.clip, report.nbytes)
             self._cached_bytes += report.nbytes
-            self._tokens[key] = report.tokens
-            self._durations[key] = report.duration
-            if report.frame_times:
-                self._frame_times[key] = report.frame_times
+            self._facts[key] = report
         else:
             self._quarantined[key] = report.problem
 

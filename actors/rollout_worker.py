@@ -108,6 +108,7 @@ class RolloutWorker:
             responses=responses,
             worker=self.name,
             seconds=time.monotonic() - started,
+            starts_at=clip.starts_at,
         )
 
     async def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:

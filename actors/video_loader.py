@@ -23,7 +23,8 @@ class LoadReport:
         nbytes: Size of the decoded pixels, bytes; 0 without a clip.
         tokens: How many tokens of a prompt the clip takes.
         digest: Identifies the pixels; empty without a clip.
-        frame_times: When each frame is, seconds from the start of the clip; empty where they are evenly spaced.
+        moments: The second that each frame was taken for, from the start of the clip; empty without a clip.
+        box_times: When each box frame of the prompt appears, seconds from the first of them.
         duration: Length of the source video, or of the span of it, as it decodes, seconds; 0 without a clip.
         problem: Why there is no clip, or None.
     """
@@ -33,7 +34,8 @@ class LoadReport:
     nbytes: int = 0
     tokens: int = 0
     digest: str = ""
-    frame_times: tuple[float, ...] = ()
+    moments: tuple[float, ...] = ()
+    box_times: tuple[float, ...] = ()
     duration: float = 0.0
     problem: str | None = None
 
@@ -63,19 +65,20 @@ class VideoLoader:
             clip = self._decoder.decode(video, box_frames, span, frame_rate, windows)
         except ClipError as error:
             return LoadReport(video, time.monotonic() - started, problem=error.reason), None
-        return self._report(video, clip, started, clip.frame_times if windows else ()), clip
+        return self._report(video, clip, started, box_frames), clip
 
     def shutdown(self) -> None:
         """End the decoding process."""
         self._decoder.close()
 
-    def _report(self, video: str, clip: Clip, started: float, frame_times: tuple[float, ...]) -> LoadReport:
+    def _report(self, video: str, clip: Clip, started: float, box_frames: Sequence[int]) -> LoadReport:
         return LoadReport(
             video,
             time.monotonic() - started,
             nbytes=clip.nbytes,
             tokens=self._decoder.contract.count_tokens(*clip.frames.shape[:3]),
             digest=clip.digest,
-            frame_times=frame_times,
+            moments=clip.moments,
+            box_times=clip.times_of(box_frames),
             duration=clip.duration,
         )

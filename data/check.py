@@ -141,8 +141,11 @@ def _add_findings(report: DatasetReport, reading: Reading, findings: Mapping[Cli
         others = f" ({count} prompts)" if count > 1 else ""
         if count and finding.problem:
             report.problems.append(f"{place}: {prompt.video}: {finding.problem}{others}")
-        if finding.duration is not None and (outside := decoded_problem(prompt, finding.duration)):
+        outside = finding.duration and decoded_problem(prompt, finding.duration, finding.box_times)
+        if outside:
             report.problems.append(f"{place}: {outside}")
+        if count:
+            report.warnings += [f"{place}: {prompt.video}: {text}{others}" for text in finding.warnings]
         if warning := length_warning(prompt, finding):
             report.warnings.append(f"{place}: {warning}")
 

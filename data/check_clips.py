@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import SimpleQueue
 
 from data.decoder import IsolatedDecoder
-from data.sampling import SamplingContract
+from data.sampling import TOLERANCE_S, SamplingContract
 from data.schema import ClipKey, VideoPrompt
-from data.video import ClipError
+from data.video import Clip, ClipError
 
 # Few and small frames, from all over the clip: enough to know that it decodes, whatever contract a run has.
 CONTRACT = SamplingContract(min_frames=2, max_frames=4, max_pixels=16 * 28 * 28)
 # Containers round lengths, and annotators wrote whole seconds.
 LENGTH_TOLERANCE, LENGTH_TOLERANCE_S = 0.05, 1.0
+
+# A picture that stays on the screen for less than this, seconds, is no sign of a varying frame rate.
+STILL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,14 @@ class ClipFinding:
     Attributes:
         problem: Why it cannot be used, or None.
         duration: Its length in seconds; None where it cannot be used.
+        box_times: When its box frames appear, seconds from the first of them.
+        warnings: What is unusual about its times.
     """
 
     problem: str | None = None
     duration: float | None = None
+    box_times: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def check_clips(
@@ -78,6 +85,30 @@ def _check(clip: ClipKey, decoder: IsolatedDecoder) -> ClipFinding:
     if not os.path.exists(clip[0]):
         return ClipFinding("no such file")
     try:
-        return ClipFinding(duration=decoder.decode(*clip).duration)
+        found = decoder.decode(*clip)
     except ClipError as error:
         return ClipFinding(error.reason)
+    return ClipFinding(
+        duration=found.duration,
+        box_times=found.times_of(clip[1]),
+        warnings=tuple(_time_warnings(found)),
+    )
+
+
+def _time_warnings(clip: Clip) -> Iterator[str]:
+    """What a person should know about when the frames of a clip are."""
+    if clip.starts_at > TOLERANCE_S:
+        yield (
+            f"its picture starts at {clip.starts_at:.2f} s, later than its sound: the policy's clock starts there, "
+            "and answers are compared on that clock"
+        )
+    if clip.deviation > TOLERANCE_S:
+        yield (
+            f"its box frames are not evenly spaced in time: M-RoPE, which has one spacing, tells the policy times "
+            f"up to {clip.deviation:.2f} s off"
+        )
+    if clip.longest_still > max(STILL_S, 2 * clip.usual_still):
+        yield (
+            f"its frame rate varies: frames usually stay {clip.usual_still:.2f} s on the screen, one stays "
+            f"{clip.longest_still:.2f} s, and is shown for every moment within"
+        )

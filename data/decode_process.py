@@ -93,10 +93,7 @@ def _die_with_parent() -> None:
 
 def main() -> None:
     """Entry point of the child."""
-    import decord
-
     _die_with_parent()
-    decord.logging.set_level(decord.logging.QUIET)
     with socket.socket(fileno=int(sys.argv[1])) as connection:
         try:
             serve(connection)

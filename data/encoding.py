@@ -189,7 +189,7 @@ def video_metadata(clip: Clip) -> dict[str, Any]:
         "fps": fps,
         "duration": count / fps,
         "frames_indices": list(range(count)),
-        "video_backend": "decord",
+        "video_backend": "pyav",
     }
 
 

@@ -54,6 +54,9 @@ class ImageFrames:
         ValueError: a folder without images or without a frame rate; an image that cannot be read, as `read_image` says.
     """
 
+    # How a file of pictures says that its pixels are not square is for printers, and viewers show them square.
+    pixel_aspect = 1.0
+
     def __init__(self, path: str, fps: float | None, default_fps: float, still_frames: int) -> None:
         self._animated = False
         if os.path.isdir(path):

@@ -70,11 +70,11 @@ def look_at(prompt: VideoPrompt, windows: Windows, last: bool) -> VideoPrompt:
     return replace(prompt, task=Task.GROUNDED_QA, target=target)
 
 
-def retime(text: str, task: Task, frame_times: Sequence[float], duration: float) -> str:
-    """An answer's times on the video's clock instead of the clip's.
+def retime(text: str, task: Task, moments: Sequence[float], duration: float) -> str:
+    """An answer's times on the clip's clock instead of the policy's.
 
     Args:
-        frame_times: When each frame is, seconds from the start of the clip.
+        moments: The second that each frame was taken for, seconds from the start of the clip.
         duration: Length of the clip, seconds.
 
     Returns:
@@ -85,11 +85,11 @@ def retime(text: str, task: Task, frame_times: Sequence[float], duration: float)
         return text
     # A block ends before the next tag of its kind, so that no text is scanned twice.
     block = re.compile(rf"<{tag}>(?:(?!</?{tag}>).)*+</{tag}>", re.DOTALL)
-    shown = np.arange(len(frame_times) + 1) * duration / len(frame_times)
-    true = [*frame_times, duration]
+    told = np.linspace(0.0, duration - moments[0], len(moments) + 1)
+    true = [*moments, duration]
 
     def on_video_clock(time: re.Match[str]) -> str:
         seconds = to_seconds(time[0]) if len(time[0]) <= MAX_CHARACTERS else -1.0
-        return f"{np.interp(seconds, shown, true):.2f}" if 0 <= seconds <= duration else time[0]
+        return f"{np.interp(seconds, told, true):.2f}" if 0 <= seconds <= told[-1] else time[0]
 
     return block.sub(lambda found: re.sub(TIME, on_video_clock, found[0]), text)

@@ -55,6 +55,7 @@ class Rollout:
         prompt_token_ids: The prompt as the rollout engine saw it, video placeholders expanded.
         worker: Name of the rollout worker that sampled it.
         seconds: Time the group took on that worker.
+        starts_at: When the policy's clock starts on the clip's, seconds; see `data.clock`.
     """
 
     prompt: VideoPrompt
@@ -62,6 +63,7 @@ class Rollout:
     responses: list[Response]
     worker: str = ""
     seconds: float = 0.0
+    starts_at: float = 0.0
 
 
 @dataclass(frozen=True)

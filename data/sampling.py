@@ -1,6 +1,13 @@
-"""The sampling contract: which frames of a clip the policy sees, and how large.
+"""The sampling contract: which frames of a clip the policy sees, when each is, and how large.
 
 Rollout, learner and evaluation all take their frames from here, so they cannot disagree about the video.
+
+M-RoPE of Qwen2.5-VL has one spacing for all temporal patches of a video. Frames are therefore chosen by time: evenly
+spaced moments are laid through the clip, and each takes the frame that is on a player's screen then. A picture that
+stands still is taken more than once. vLLM keeps the spacing as a bfloat16, so it is rounded to one before the frames
+are chosen: the policy is then told the right time at the end of a long clip too. Only box frames and windows cannot be
+evenly spaced. `data.video.Clip.deviation` says how far they are from what the policy is told, and `data.check` warns
+above `TOLERANCE_S`.
 """
 
 from __future__ import annotations
@@ -12,6 +19,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
+
 # Frames are resized to multiples of 28 x 28 pixels: one token of the language model.
 TOKEN_PIXELS = 28 * 28
 # Beyond this ratio of the sides, one side of a frame would shrink to a single row of patches.
@@ -19,8 +28,29 @@ MAX_ASPECT_RATIO = 200
 # Frames per second inside a window over those outside (VideoChat-R1.5, arXiv 2509.21100).
 WINDOW_DENSITY = Fraction(3, 2)
 
+# A moment this little before a frame appears belongs to the frame, seconds: times are sums of rounded numbers.
+ROUNDING_S = 1e-6
+# Distance between when a frame is and when the policy is told that it is, seconds, that no warning is worth: a fifth of
+# what Qwen2.5-VL tells apart (`tokens_per_second` is 2).
+TOLERANCE_S = 0.1
+
 # Parts of a video, start and end in seconds.
 Windows = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The frames of a clip that the policy sees.
+
+    Attributes:
+        indices: Which frames of the source, ascending; one that stays on the screen may be taken more than once.
+        moments: The second that each was taken for, on the source's clock; the frame is on the screen then.
+        sampled_fps: Frames per second among them, as the policy is told: frame k is at `moments[0] + k / sampled_fps`.
+    """
+
+    indices: tuple[int, ...]
+    moments: tuple[float, ...]
+    sampled_fps: float
 
 
 @dataclass(frozen=True)
@@ -70,40 +100,41 @@ class SamplingContract:
         """Side of the square of pixels that becomes one token; both sides of a frame are multiples of it."""
         return self.patch_size * self.merge_size
 
-    def choose_frames(
-        self, total_frames: int, native_fps: float, box_frames: Sequence[int] = ()
-    ) -> tuple[list[int], float]:
+    def choose_frames(self, times: np.ndarray, end: float, box_frames: Sequence[int] = ()) -> Choice:
         """Which frames of a source video to take.
 
-        Frames are evenly spaced from the first on: frame k of n is `floor(k * total_frames / n)`, so it is shown at
-        `k / sampled_fps` seconds, late by less than one source frame. With windows, and without box frames, the spacing
-        inside the windows is smaller; `sampled_fps` is still that of all frames.
+        Moments are evenly spaced from the first frame on; each takes the frame that is on the screen then. With
+        windows, and without box frames, the spacing inside the windows is smaller, and `sampled_fps` is that of all.
 
         A clip with boxes starts at the first of them. Where all of their frames are among the evenly spaced ones, or
         would be if these were the nearest multiple of their number, it shows those; otherwise the box frames alone.
 
         Args:
-            total_frames: Frames in the source video, taken to be evenly spaced in time.
-            native_fps: Frames per second of the source video.
-            box_frames: Frame indices in the source video that the prompt's boxes belong to, ascending.
+            times: float64 `[n]`, when each frame of the source appears, seconds from the start of the clip, ascending.
+            end: When the last of them leaves the screen, or the clip ends.
+            box_frames: Indices of the frames that the prompt's boxes belong to, ascending.
 
         Returns:
-            The indices, ascending, their number a multiple of `temporal_patch_size`; and the sampled fps, one over
-            their mean spacing in seconds.
+            The choice; its frames are a multiple of `temporal_patch_size`.
 
         Raises:
-            ValueError: too few frames for one temporal patch, no valid frame rate, or box frames that are not in the
-                video, not ascending or of an odd number.
+            ValueError: no frames, frames that last no time, or box frames that are not in the video, not ascending or
+                of an odd number.
         """
-        if total_frames < self.temporal_patch_size:
-            raise ValueError(f"{total_frames} frames, at least {self.temporal_patch_size} are needed")
-        if not (native_fps > 0 and math.isfinite(native_fps)):
-            raise ValueError(f"the frame rate is {native_fps}")
+        if not len(times):
+            raise ValueError("no frame is on the screen")
+        lasts = end - float(times[0])
+        if not 0 < lasts < math.inf:
+            raise ValueError(f"its frames last {lasts:g} s")
         if box_frames:
-            return self._choose_with_boxes(total_frames, native_fps, box_frames)
-        count = self._count_frames(total_frames, native_fps, self.temporal_patch_size)
-        windows = frame_ranges(self.windows, total_frames, native_fps)
-        return choose_denser(total_frames, count, windows), count * native_fps / total_frames
+            return self._choose_with_boxes(times, lasts, box_frames)
+        count = max(self._count_frames(len(times), lasts, self.temporal_patch_size), self.temporal_patch_size)
+        if self.windows:
+            return self._choose_within_windows(times, lasts, count)
+        grid = round_to_bfloat16(lasts / count * self.temporal_patch_size)
+        if grid * (count - 1) >= lasts * self.temporal_patch_size:
+            grid = bfloat16_below(grid)
+        return on_screen(times, count, grid / self.temporal_patch_size)
 
     def choose_size(self, height: int, width: int, num_frames: int) -> tuple[int, int]:
         """Height and width of the resized frames.
@@ -142,35 +173,53 @@ class SamplingContract:
         """
         return round_to_bfloat16(self.temporal_patch_size / sampled_fps)
 
-    def _count_frames(self, total_frames: int, native_fps: float, unit: int) -> int:
+    def _count_frames(self, total_frames: int, lasts: float, unit: int) -> int:
         """The multiple of `unit` nearest to `fps` frames per second, within the bounds; 0 where none is."""
-        wanted = math.floor(total_frames / native_fps * self.fps / unit + 0.5) * unit
+        wanted = math.floor(lasts * self.fps / unit + 0.5) * unit
         least = math.ceil(self.min_frames / unit) * unit
         most = min(self.max_frames, total_frames) // unit * unit
         return min(max(wanted, least), most)
 
-    def _choose_with_boxes(
-        self, total_frames: int, native_fps: float, box_frames: Sequence[int]
-    ) -> tuple[list[int], float]:
+    def _choose_within_windows(self, times: np.ndarray, lasts: float, count: int) -> Choice:
+        """Denser within the windows, in steps of the source's mean spacing."""
+        total, begin = len(times), float(times[0])
+        inside = tuple((start - begin, end - begin) for start, end in self.windows)
+        steps = choose_denser(total, count, frame_ranges(inside, total, total / lasts))
+        moments = begin + np.array(steps) * (lasts / total)
+        return Choice(frames_at(times, moments), tuple(moments.tolist()), count / lasts)
+
+    def _choose_with_boxes(self, times: np.ndarray, lasts: float, box_frames: Sequence[int]) -> Choice:
         patch = self.temporal_patch_size
         for unit in (patch, math.lcm(patch, len(box_frames))) if box_frames[0] == 0 else ():
-            count = self._count_frames(total_frames, native_fps, unit)
-            indices = choose_denser(total_frames, count, ()) if count else []
-            if set(box_frames) <= set(indices):
-                return indices, count * native_fps / total_frames
-        return self._take_box_frames(total_frames, native_fps, box_frames)
+            if count := self._count_frames(len(times), lasts, unit):
+                choice = on_screen(times, count, lasts / count)
+                if set(box_frames) <= set(choice.indices):
+                    return choice
+        return self._take_box_frames(times, box_frames)
 
-    def _take_box_frames(
-        self, total_frames: int, native_fps: float, box_frames: Sequence[int]
-    ) -> tuple[list[int], float]:
+    def _take_box_frames(self, times: np.ndarray, box_frames: Sequence[int]) -> Choice:
         indices = list(box_frames)
         if len(indices) % self.temporal_patch_size:
             raise ValueError(f"{len(indices)} box frames, not a multiple of {self.temporal_patch_size}")
         if any(later <= earlier for earlier, later in pairwise(indices)):
             raise ValueError(f"box frames {indices} are not in ascending order")
-        if indices[0] < 0 or indices[-1] >= total_frames:
-            raise ValueError(f"box frames {indices} are not all among the video's {total_frames} frames")
-        return indices, (len(indices) - 1) * native_fps / (indices[-1] - indices[0])
+        if indices[0] < 0 or indices[-1] >= len(times):
+            raise ValueError(f"box frames {indices} are not all among the video's {len(times)} frames")
+        moments = [float(times[index]) for index in indices]
+        if not moments[0] < moments[-1]:
+            raise ValueError(f"the first and the last of the box frames {indices} are shown at the same time")
+        return Choice(tuple(indices), tuple(moments), (len(indices) - 1) / (moments[-1] - moments[0]))
+
+
+def on_screen(times: np.ndarray, count: int, spacing: float) -> Choice:
+    """The frames on the screen at `count` moments, `spacing` seconds apart, from the first frame on."""
+    moments = float(times[0]) + np.arange(count) * spacing
+    return Choice(frames_at(times, moments), tuple(moments.tolist()), 1 / spacing)
+
+
+def frames_at(times: np.ndarray, moments: np.ndarray) -> tuple[int, ...]:
+    """Index of the frame on the screen at each moment: the last one that has appeared; the first before all."""
+    return tuple(np.maximum(np.searchsorted(times, moments + ROUNDING_S, side="right") - 1, 0).tolist())
 
 
 def frame_ranges(windows: Windows, total_frames: int, native_fps: float) -> list[tuple[int, int]]:
@@ -217,6 +266,13 @@ def _pieces(
         yield start, end, density
         cursor = end
     yield cursor, total, Fraction(1)
+
+
+def bfloat16_below(value: float) -> float:
+    """The next smaller bfloat16 of a positive one."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    (below,) = struct.unpack("<f", struct.pack("<I", bits - 0x10000))
+    return float(below)
 
 
 def round_to_bfloat16(value: float) -> float:

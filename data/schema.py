@@ -7,10 +7,11 @@ prompt came from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import EnumMeta, StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ from rewards.tasks.tracking import NUM_BOXES as NUM_BOXES
 LETTERS = "ABCDEFGHIJ"
 # Stand for a clip in the text of a prompt, which holds one: neither an annotation nor a response may have its own.
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+# A moment in a question may be this far from that of its frame: seconds, or share of the time since the first box.
+# Rates are rounded (30 for 29.97), and evenly spaced frame numbers are whole.
+BOX_TOLERANCE_S, BOX_TOLERANCE = 0.25, 0.02
 # A frame index beyond this is a mistake in any video, and does not fit the decoder's integers.
 MAX_FRAME = 2**31 - 1
 
@@ -193,10 +197,30 @@ def target_problem(prompt: VideoPrompt) -> str | None:
     return SPECS[prompt.task].problem(prompt)
 
 
-def decoded_problem(prompt: VideoPrompt, seconds: float) -> str | None:
-    """Why a prompt cannot be scored now that its clip decodes to so many seconds, whatever is listed, or None."""
-    problem = target_problem(replace(prompt, duration=seconds))
+def decoded_problem(prompt: VideoPrompt, seconds: float, box_times: Sequence[float] = ()) -> str | None:
+    """Why a prompt cannot be scored now that its clip is decoded, whatever is listed, or None.
+
+    Args:
+        seconds: How long the clip is.
+        box_times: When its box frames appear, seconds from the first of them.
+    """
+    problem = target_problem(replace(prompt, duration=seconds)) or _box_time_problem(prompt, box_times)
     return problem and f"{problem}, as {prompt.clip_name} decodes"
+
+
+def _box_time_problem(prompt: VideoPrompt, box_times: Sequence[float]) -> str | None:
+    """Whether the question names other moments for its boxes than those of the frames they belong to.
+
+    Without a frame rate it calls the moments evenly spaced where the frame numbers are.
+    """
+    gaps = [later - earlier for earlier, later in pairwise(prompt.box_frames)]
+    named = prompt.box_times
+    if not named and box_times and max(gaps) - min(gaps) <= 1:
+        named = tuple(number * box_times[-1] / len(gaps) for number in range(len(box_times)))
+    for number, (told, true) in enumerate(zip(named, box_times, strict=False)):
+        if abs(told - true) > max(BOX_TOLERANCE_S, BOX_TOLERANCE * true):
+            return f"box {number} is said to be at {told:.2f} s after the first one and is at {true:.2f} s"
+    return None
 
 
 def _fields_problem(fields: Any) -> str | None:

@@ -11,7 +11,7 @@ from data.video import Clip
 
 
 def shuffle_frames(clip: Clip, seed: int) -> Clip:
-    """The same frames in another order, the same for equal seeds; when frames are shown stays as it was.
+    """The same frames in another order, the same for equal seeds; the moments they are shown for stay.
 
     Its digest is its own, so that no cache of pixels, features or prefixes takes one for the other.
     """
@@ -20,5 +20,6 @@ def shuffle_frames(clip: Clip, seed: int) -> Clip:
         clip,
         frames=clip.frames[order],
         frame_indices=tuple(clip.frame_indices[place] for place in order),
+        frame_times=tuple(clip.frame_times[place] for place in order),
         digest=hashlib.sha256(f"{clip.digest}/shuffled/{seed}".encode()).hexdigest(),
     )

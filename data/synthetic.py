@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from data.sampling import SamplingContract
 from data.schema import NUM_BOXES, Task, VideoPrompt
 
@@ -138,7 +140,8 @@ def _tracking(rng: random.Random, seed: int, contract: SamplingContract) -> tupl
     other = _visitor(rng, colours[1], kinds[1], duration)
     shapes = (other, target) if rng.random() < TRACKING_DISTRACTORS else (target,)
     scene = _scene(rng, seed, duration, shapes)
-    indices, _ = contract.choose_frames(scene.num_frames, float(scene.fps))
+    times = np.arange(scene.num_frames) / scene.fps
+    indices = contract.choose_frames(times, scene.num_frames / scene.fps).indices
     frames = tuple(indices[:: len(indices) // NUM_BOXES][:NUM_BOXES])
     prompt = VideoPrompt(
         id=f"track-{seed}",

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-import re
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from data.frame_sources import IMAGE_SUFFIXES, FrameSource, ImageFrames, VideoFile
+from data.file_kind import foreign_content
+from data.frame_sources import FrameSource, open_source
 from data.sampling import SamplingContract
+from data.video_file import UnconfirmedFrames
 
 # A part of a video in seconds, the start in it and the end not.
 Span = tuple[float, float]
@@ -47,35 +45,46 @@ class Clip:
     Attributes:
         frames: uint8 `[T, H, W, 3]`, RGB, already at the contract's size.
         frame_indices: Index in the source video of each frame.
+        frame_times: When each frame appears, seconds from the start of the clip: of the video, or of the span of it.
+        moments: The second that each frame was taken for, on the same clock; it is on the screen then.
+        duration: When the clip ends on that clock, seconds.
+        usual_still, longest_still: How long a frame of the source stays on the screen within the clip, seconds: half of
+            them shorter, half of them longer, and the longest.
         sampled_fps: Frames per second of video among `frames`.
         seconds_per_grid: Seconds of video in one temporal patch, as both engines are told.
         temporal_patch_size: Frames in one temporal patch.
-        native_fps: Frames per second of the source video.
-        total_frames: Frames in the source video, or in the span of it that was asked for.
         digest: Identifies the pixels and their times: files, their sizes and modification times, contract, span, frame
             rate and frames. Never empty.
-        first_frame: Index in the source video of the frame that the clip's clock starts at; 0 without a span.
     """
 
     frames: np.ndarray
     frame_indices: tuple[int, ...]
+    frame_times: tuple[float, ...]
+    moments: tuple[float, ...]
+    duration: float
     sampled_fps: float
     seconds_per_grid: float
     temporal_patch_size: int
-    native_fps: float
-    total_frames: int
     digest: str
-    first_frame: int = 0
+    usual_still: float = 0.0
+    longest_still: float = 0.0
 
     @property
-    def duration(self) -> float:
-        """Length of the source video, or of the span of it, seconds."""
-        return self.total_frames / self.native_fps
+    def starts_at(self) -> float:
+        """When the policy's clock starts on the clip's, seconds: engines count from the first frame on."""
+        return self.moments[0]
+
+    def times_of(self, box_frames: Sequence[int]) -> tuple[float, ...]:
+        """When the box frames appear, all of them frames of the clip; seconds from the first of them."""
+        times = dict(zip(self.frame_indices, self.frame_times, strict=True))
+        return tuple(times[frame] - times[box_frames[0]] for frame in box_frames)
 
     @property
-    def frame_times(self) -> tuple[float, ...]:
-        """When each frame is, seconds from the start of the clip; told to the engines as evenly spaced."""
-        return tuple((index - self.first_frame) / self.native_fps for index in self.frame_indices)
+    def deviation(self) -> float:
+        """Largest distance of a frame's moment from the one that the engines are told, seconds."""
+        spacing = self.seconds_per_grid / self.temporal_patch_size
+        told = (self.moments[0] + number * spacing for number in range(len(self.moments)))
+        return max(abs(moment - its) for moment, its in zip(self.moments, told, strict=True))
 
     @property
     def nbytes(self) -> int:
@@ -90,81 +99,76 @@ def decode_clip(
     span: Span | None = None,
     frame_rate: float | None = None,
 ) -> Clip:
-    """Decode in this process: a video file with decord (one thread), images with Pillow.
-
-    Frames are taken to be evenly spaced in time. In files with open groups of pictures, which few encoders write unless
-    asked to, decord's seeking can be a few frames off.
+    """Decode in this process, with one thread.
 
     Args:
         path: A video file, a folder of images or an image. An image is a video of one temporal patch that stands still.
         contract: Chooses the frames and their size.
-        box_frames: Frames of the source video that the prompt's boxes belong to.
+        box_frames: Frames of the source video that the prompt's boxes belong to, in order of presentation.
         span: The part of the video to sample from; what reaches past its end is cut.
-        frame_rate: Frames per second of a folder of images; a video file says so itself.
+        frame_rate: Frames per second of a folder of images; other paths say when their frames are.
 
     Raises:
-        ClipError: no such file, an empty file, neither video nor images, cut short, nothing within the span, or not
-            what the contract can sample from.
+        ClipError: no such file, neither video nor images, damaged or cut short, nothing within the span, or not what
+            the contract can sample from.
     """
-    _require_content(path)
     try:
-        return _decode(_open(path, contract, frame_rate), path, contract, box_frames, span)
-    except _decoder_errors() as error:
-        raise ClipError(path, _reason(error)) from error
-
-
-def _require_content(path: str) -> None:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        if reason := foreign_content(path):
+            raise ClipError(path, reason)
+        try:
+            return _decode(open_source(path, contract, frame_rate), path, contract, box_frames, span)
+        except UnconfirmedFrames:
+            source = open_source(path, contract, frame_rate, in_order=True)
+            return _decode(source, path, contract, box_frames, span)
+    # ValueError is what sources and contract raise for what they cannot use; the others come from damaged numbers.
+    except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
         raise ClipError(path, getattr(error, "strerror", None) or str(error)) from error
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise ClipError(path, "the file is empty (zero bytes)")
-
-
-def _open(path: str, contract: SamplingContract, frame_rate: float | None) -> FrameSource:
-    if os.path.isdir(path) or os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES:
-        return ImageFrames(path, frame_rate, contract.fps, contract.temporal_patch_size)
-    return VideoFile(path)
 
 
 def _decode(
     source: FrameSource, path: str, contract: SamplingContract, box_frames: Sequence[int], span: Span | None
 ) -> Clip:
-    first, stop = _frames_within(span, len(source), source.fps)
-    chosen, sampled_fps = contract.choose_frames(
-        stop - first, source.fps, [frame - first for frame in box_frames]
-    )
-    indices = [first + index for index in chosen]
+    first, times, end = _within(span, source)
+    choice = contract.choose_frames(times, end, [frame - first for frame in box_frames])
+    indices = [first + index for index in choice.indices]
+    stays = np.diff(times, append=end)
     return Clip(
         frames=_read_frames(source, indices, contract),
         frame_indices=tuple(indices),
-        sampled_fps=sampled_fps,
-        seconds_per_grid=contract.seconds_per_grid(sampled_fps),
+        frame_times=tuple(float(times[index]) for index in choice.indices),
+        moments=choice.moments,
+        duration=end,
+        sampled_fps=choice.sampled_fps,
+        seconds_per_grid=contract.seconds_per_grid(choice.sampled_fps),
         temporal_patch_size=contract.temporal_patch_size,
-        native_fps=source.fps,
-        total_frames=stop - first,
         digest=_digest(path, source.identity(indices), contract, span, indices),
-        first_frame=first,
+        usual_still=float(np.median(stays)),
+        longest_still=float(stays.max()),
     )
 
 
-def _frames_within(span: Span | None, total_frames: int, fps: float) -> tuple[int, int]:
-    """First frame of a span and the one after its last; a frame is shown from `index / fps` on."""
+def _within(span: Span | None, source: FrameSource) -> tuple[int, np.ndarray, float]:
+    """First frame of a span, and the times of its frames and of its end from the start of the span on.
+
+    The first frame is the one on the screen when the span starts: for the clip it appears at 0.
+    """
     if span is None:
-        return 0, total_frames
-    first, stop = (math.ceil(min(second * fps, total_frames) - FRAME_TOLERANCE) for second in span)
-    if first >= total_frames:
-        raise ValueError(f"the span {list(span)} starts past the end at {total_frames / fps:.2f} s")
-    return first, stop
+        return 0, source.times, source.end
+    start, stop = span[0], min(span[1], source.end)
+    if start >= source.end - FRAME_TOLERANCE:
+        raise ValueError(f"the span {list(span)} starts past the end at {source.end:.2f} s")
+    first = max(0, int(np.searchsorted(source.times, start + FRAME_TOLERANCE, side="right")) - 1)
+    beyond = int(np.searchsorted(source.times, stop - FRAME_TOLERANCE))
+    return first, np.maximum(source.times[first:beyond] - start, 0.0), stop - start
 
 
 def _read_frames(source: FrameSource, indices: Sequence[int], contract: SamplingContract) -> np.ndarray:
     frames: np.ndarray | None = None
     for number, frame in enumerate(source.read(indices)):
         if frames is None:
-            height, width = contract.choose_size(frame.shape[0], frame.shape[1], len(indices))
-            frames = np.empty((len(indices), height, width, 3), dtype=np.uint8)
+            width = round(frame.shape[1] * source.pixel_aspect)
+            size = contract.choose_size(frame.shape[0], width, len(indices))
+            frames = np.empty((len(indices), *size, 3), dtype=np.uint8)
         frames[number] = resize_frame(frame, frames.shape[1], frames.shape[2])
     assert frames is not None, "the contract chose no frames"
     return frames
@@ -186,21 +190,3 @@ def _digest(
 ) -> str:
     identity = (os.path.abspath(path), files, contract, span, tuple(indices))
     return hashlib.sha256(repr(identity).encode()).hexdigest()
-
-
-def _decoder_errors() -> tuple[type[Exception], ...]:
-    """What the sources and the contract raise for what they cannot use; decord asserts that there are frames."""
-    from decord import DECORDError
-
-    errors: Any = (DECORDError, RuntimeError, ValueError, AssertionError, OSError)
-    return errors
-
-
-def _reason(error: Exception) -> str:
-    """What to tell the reader: the contract's words, or decord's without its clock and source locations."""
-    if isinstance(error, ValueError):
-        return str(error)
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if first.startswith("Error reading"):
-        return "cannot be opened as a video: damaged or cut short"
-    return "cannot be decoded, damaged or cut short: " + re.sub(r"\[\d\d:\d\d:\d\d\] \S+?:\d+: ", "", first)

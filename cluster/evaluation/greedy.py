@@ -101,7 +101,7 @@ def _with_lengths(system: System, questions: Sequence[Question]) -> list[Questio
     """The questions with the lengths of their clips, where the annotations list none and the clips decode."""
     unknown = [question.prompt for question in questions if question.prompt.duration is None]
     clips = zip(unknown, system.clips.request(unknown), strict=True)
-    lengths = {prompt.id: system.clips.duration(prompt) for prompt, clip in clips if clip is not None}
+    lengths = {prompt.id: system.clips.facts(prompt).duration for prompt, clip in clips if clip is not None}
     return [
         replace(one, prompt=replace(one.prompt, duration=lengths.get(one.prompt.id, one.prompt.duration)))
         for one in questions
@@ -120,12 +120,12 @@ def _on_video_clock(system: System, rollout: Rollout) -> Rollout:
     if not prompt.windows:
         return rollout
     assert prompt.duration, "no part of a clip of unknown length is looked at"
-    times = system.clips.frame_times(prompt)
+    moments = system.clips.facts(prompt).moments
     responses = [
-        replace(response, text=retime(response.text, prompt.task, times, prompt.duration))
+        replace(response, text=retime(response.text, prompt.task, moments, prompt.duration))
         for response in rollout.responses
     ]
-    return replace(rollout, responses=responses)
+    return replace(rollout, responses=responses, starts_at=0.0)
 
 
 def _answered(rollout: Rollout, scores: Sequence[Score]) -> EvalSample:

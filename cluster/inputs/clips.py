@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from actors.clip_pool import ClipPool
+from actors.video_loader import LoadReport
 from cluster.errors import RunFailure
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.prompt_mix import Draw
@@ -64,26 +65,19 @@ class UsableClips:
         broken = self._pool.problem(prompt)
         if broken is not None:
             return f"{prompt.video}: {broken}"
-        outside = decoded_problem(prompt, self._pool.duration(prompt))
+        facts = self._pool.facts(prompt)
+        outside = decoded_problem(prompt, facts.duration, facts.box_times)
         if outside is not None:
             return f"prompt {prompt.id}: {outside}"
-        tokens = self._encoder.text_tokens(prompt) + self._pool.tokens(prompt)
+        tokens = self._encoder.text_tokens(prompt) + facts.tokens
         if tokens > self._max_prompt_tokens:
             allowed = f"rollout.max_prompt_tokens allows {self._max_prompt_tokens}"
             return f"prompt {prompt.id}: {tokens} tokens with its clip, {allowed}"
         return None
 
-    def tokens(self, prompt: VideoPrompt) -> int:
-        """How many tokens the clip of a requested prompt takes."""
-        return self._pool.tokens(prompt)
-
-    def duration(self, prompt: VideoPrompt) -> float:
-        """See `ClipPool.duration`."""
-        return self._pool.duration(prompt)
-
-    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
-        """See `ClipPool.frame_times`."""
-        return self._pool.frame_times(prompt)
+    def facts(self, prompt: VideoPrompt) -> LoadReport:
+        """See `ClipPool.facts`."""
+        return self._pool.facts(prompt)
 
     def metrics(self) -> dict[str, float]:
         """The pool's counters."""

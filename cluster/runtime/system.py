@@ -25,10 +25,11 @@ from cluster.inputs.prompts import contract_of, prompt_style_of
 from cluster.planning.placement import threads
 from cluster.progress.display import Progress
 from cluster.runtime.judge_access import judge_settings
+from data.clock import on_clip_clock, on_policy_clock
 from data.encoding import VideoEncoder
 from data.failures import ActorFailure
-from data.records import Rollout
-from data.schema import Task
+from data.records import Response, Rollout
+from data.schema import Task, VideoPrompt
 from learner.group import LearnerGroup
 from learner.settings import LearnerSettings
 from learner.weight_transport import TransferSettings
@@ -80,13 +81,16 @@ class RewardPool:
         names, handles = list(self._workers), list(self._workers.values())
         count = len(handles)
         shares = [rollouts[index::count] for index in range(count)]
-        items = [[(rollout.prompt, r) for rollout in share for r in rollout.responses] for share in shares]
+        items = [[item for rollout in share for item in _to_score(rollout)] for share in shares]
         refs = [handle.score.remote(its, by_rule) for handle, its in zip(handles, items, strict=True)]
         answers = collect(refs, names, SCORING, self._timeout_s, JUDGE_ADVICE if self._has_judge else "")
         if self._has_judge:
             self._take_reports()
         queues = [iter(answer) for answer in answers]
-        groups = [[next(queues[i % count]) for _ in rollout.responses] for i, rollout in enumerate(rollouts)]
+        groups = [
+            [on_clip_clock(next(queues[i % count]), rollout.starts_at) for _ in rollout.responses]
+            for i, rollout in enumerate(rollouts)
+        ]
         if by_rule:
             return groups
         return [
@@ -321,6 +325,12 @@ class System:
             start_timeout_s=section.start_timeout_s,
             request_timeout_s=section.request_timeout_s,
         )
+
+
+def _to_score(rollout: Rollout) -> list[tuple[VideoPrompt, Response]]:
+    """The responses of a rollout, each with the prompt as the policy saw it."""
+    prompt = on_policy_clock(rollout.prompt, rollout.starts_at)
+    return [(prompt, response) for response in rollout.responses]
 
 
 def judge_metrics(reports: Sequence[JudgeReport]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from cluster.inputs.clips import take_usable
 from cluster.inputs.prompt_mix import PromptMix
 from cluster.inputs.prompts import PromptSet, prompt_style_of
 from cluster.runtime.system import System
+from data.clock import on_policy_clock
 from data.demonstrations import answer
 from data.records import TrainSample
 from data.schema import VideoPrompt
@@ -52,9 +53,10 @@ class DemonstrationBatches:
         self, prompt: VideoPrompt, clip: Any, write: Callable[[Scene, VideoPrompt], str]
     ) -> TrainSample:
         """With the prompt's tokens, by which ranks share the work."""
-        encoder, clips = self._system.encoder, self._system.clips
-        prompt_ids = encoder.prompt_ids(prompt, clips.tokens(prompt))
-        return TrainSample(prompt, prompt_ids, encoder.response_ids(self._response(prompt, write)), clip)
+        encoder, facts = self._system.encoder, self._system.clips.facts(prompt)
+        seen = on_policy_clock(prompt, facts.moments[0])
+        prompt_ids = encoder.prompt_ids(prompt, facts.tokens)
+        return TrainSample(prompt, prompt_ids, encoder.response_ids(self._response(seen, write)), clip)
 
     def _response(self, prompt: VideoPrompt, write: Callable[[Scene, VideoPrompt], str]) -> str:
         scene = self._scenes.get(prompt.id)

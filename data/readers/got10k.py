@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.frame_sources import list_images
+from data.image_frames import list_images
 from data.readers.entries import Entry, Fields, broken, read_number
 from data.readers.files import read_lines
 from data.readers.spec import DatasetSpec

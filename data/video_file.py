@@ -1,0 +1,335 @@
+"""Video files, read by PyAV (FFmpeg): every frame at its presentation time.
+
+The frames of a file are listed from its packets, without decoding, and then decoded from the nearest key frame on.
+Neither the list nor a seek is believed: the decoder says the presentation time of each picture that it gives, and a
+picture that is asked for must be given at its listed time. Where it is not (pictures that the list counts and nobody
+sees, key frames that cannot be started at, packets without times) `UnconfirmedFrames` is raised, and the file is read
+with `in_order`: decoded from its start, which gives the right frames of every file that can be decoded, and takes
+longer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Disposition
+
+# Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
+OPTIONS = {"protocol_whitelist": "file"}
+PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", "lavfi"})
+# Their packets hold presentation times. Elsewhere FFmpeg derives times from the packets before, so a seek changes them.
+HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
+# These hold none at all. FFmpeg counts from the first packet and adds the decoder's delay, which no player shows.
+COUNTS_TIMES = frozenset({"avi", "asf"})
+# Their headers tell how long the picture lasts, so that a file which ends earlier is known to be cut short.
+DECLARES_LENGTH = frozenset({"mov", "matroska", "avi"})
+# An end this much before the declared one, seconds or share of the length, is a cut and no rounding.
+CUT_S, CUT_SHARE = 1.0, 0.05
+# A clock that jumps back by more than this, seconds, starts anew: rounding and reordering are smaller.
+JUMP_S = 1.0
+# No picture of these refers to one that H.264 marks as referred to by none: pictures that nobody asked for may go.
+SKIPS_UNREFERENCED = frozenset({"h264"})
+
+
+class UnconfirmedFrames(Exception):
+    """The decoder did not give the pictures that the packets announce; the file must be read in order."""
+
+
+class VideoFile:
+    """A video file as frames with presentation times; see `data.frame_sources.FrameSource`.
+
+    Args:
+        path: A regular file.
+        in_order: Decode the file from its start, once to list its frames and once for each `read`.
+
+    Raises:
+        ValueError: the file holds no picture that can be shown; the message is the reason.
+        UnconfirmedFrames: the packets do not list the frames, and `in_order` is False.
+    """
+
+    def __init__(self, path: str, in_order: bool = False) -> None:
+        self._path = path
+        self._status = os.stat(path)
+        self._in_order = in_order
+        with self._open() as (container, stream):
+            names, base = _names(container), stream.time_base
+            self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
+            declared = _declared_length(stream) if DECLARES_LENGTH & names else None
+            start = _start(container, stream)
+        with self._open() as (container, stream):
+            listed = _list_decoded(container, stream) if in_order else _list_packets(container, stream)
+        if COUNTS_TIMES & names:
+            with self._open() as (container, stream):
+                first = min(packet.dts for packet in container.demux(stream) if packet.dts is not None)
+                start += (int(listed.pts[0]) - first) * base
+        self.times = (listed.pts * base.numerator) / base.denominator - float(start)
+        self.end = float(listed.end * base - start)
+        shown = self.end - float(self.times[0])
+        if declared is not None and shown < declared - max(CUT_S, CUT_SHARE * declared):
+            raise ValueError(f"cut short: {shown:.2f} s of its {declared:.2f} s are there")
+        self._pts, self._places = listed.pts, listed.places
+        # Nothing but the start of the file is a place to start from where times are derived.
+        self._keys = listed.keys if HOLDS_TIMES & names else listed.pts[:1]
+
+    def read(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """The frames at ascending indices, as `FrameSource.read`.
+
+        Raises:
+            ValueError: the file is damaged.
+            UnconfirmedFrames: a frame does not come at its listed time.
+        """
+        wanted = [int(self._pts[index]) for index in indices]
+        found = self._read_in_order(indices) if self._in_order else self._read_by_keys(wanted)
+        shown: np.ndarray | None = None
+        last: int | None = None
+        for pts in wanted:
+            if shown is None or pts != last:
+                shown, last = next(found), pts
+            yield shown
+
+    def identity(self, indices: Sequence[int]) -> tuple[object, ...]:
+        return (self._path, self._status.st_mtime_ns, self._status.st_size)
+
+    def _read_in_order(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        wanted = set(indices)
+        with self._open() as (container, stream):
+            for number, frame in enumerate(_decode(container, stream)):
+                if number in wanted:
+                    yield _picture(frame)
+                    wanted.discard(number)
+                if not wanted:
+                    return
+        raise ValueError("damaged: it decodes to fewer frames the second time it is read")
+
+    def _read_by_keys(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        """The distinct frames of `wanted`, each run of them decoded from the last key frame at or before it."""
+        distinct = sorted(set(wanted))
+        starts = np.searchsorted(self._keys, distinct, side="right") - 1
+        if starts[0] < 0:
+            raise UnconfirmedFrames("frames before the first key frame")
+        with self._open() as (container, stream):
+            for start in np.unique(starts):
+                run = [pts for pts, its in zip(distinct, starts, strict=True) if its == start]
+                yield from self._read_run(container, stream, int(self._keys[start]), run)
+
+    def _read_run(self, container: Any, stream: Any, key: int, run: Sequence[int]) -> Iterator[np.ndarray]:
+        """The frames at the times `run`, ticks, decoded from the key frame at `key` on."""
+        if key > int(self._pts[0]):
+            container.seek(key, stream=stream)
+        context, left = stream.codec_context, deque(run)
+        skips = context.name in SKIPS_UNREFERENCED
+        asked = frozenset(run)
+        for packet in container.demux(stream):
+            if packet.size and not packet.is_discard and self._places.get(packet.pts) != packet.pos:
+                raise UnconfirmedFrames(f"the packet at byte {packet.pos} has another time after a seek")
+            if skips:
+                context.skip_frame = "DEFAULT" if packet.size == 0 or packet.pts in asked else "NONREF"
+            for frame in packet.decode():
+                if frame.pts not in self._places or frame.pts > left[0]:
+                    raise UnconfirmedFrames(f"a frame at {frame.pts}, expected {left[0]}")
+                if frame.pts < left[0]:
+                    continue
+                if frame.is_corrupt:
+                    raise UnconfirmedFrames(f"the frame at {frame.pts} lacks what it refers to")
+                yield _picture(frame)
+                left.popleft()
+                if not left:
+                    return
+        raise UnconfirmedFrames(f"no frame at {left[0]}")
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Any, Any]]:
+        try:
+            with av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS) as container:
+                if PLAYLISTS & _names(container):
+                    raise ValueError(f"a playlist ({container.format.name}), not a video")
+                yield container, _picture_stream(container)
+        except av.FFmpegError as error:
+            raise ValueError(f"damaged or cut short: {error.strerror}") from error
+
+
+class _Listed:
+    """The frames of a file, times in ticks of its picture's clock.
+
+    Attributes:
+        pts: Presentation times, ascending.
+        end: When the last frame leaves the screen.
+        keys: Presentation times of the frames that decoding can start from, ascending.
+        places: Of each presentation time, the byte that its packet starts at.
+    """
+
+    def __init__(
+        self,
+        pts: Sequence[int],
+        durations: Sequence[int],
+        keys: Sequence[int],
+        places: Mapping[int, int],
+        usual: int,
+    ) -> None:
+        """From the frames in any order; a duration of 0 is unknown, and `usual` ticks where nothing else tells."""
+        self.pts = np.sort(np.array(pts, dtype=np.int64))
+        typical = int(np.median(np.diff(self.pts))) if len(pts) > 1 else usual
+        self.end = max(at + (duration or typical) for at, duration in zip(pts, durations, strict=True))
+        self.keys = np.sort(np.array(keys, dtype=np.int64))
+        self.places = places
+
+
+def _list_packets(container: Any, stream: Any) -> _Listed:
+    """The frames as the packets announce them. Nothing is decoded."""
+    durations: list[int] = []
+    keys: list[int] = []
+    places: dict[int, int] = {}
+    latest: int | None = None
+    counts = bool(COUNTS_TIMES & _names(container))
+    for packet in container.demux(stream):
+        if packet.size == 0 or packet.is_discard:
+            continue
+        if packet.pts is None or packet.pts in places or (counts and packet.pts != packet.dts):
+            raise UnconfirmedFrames("packets without times of their own")
+        if packet.dts is not None:
+            _require_forward(latest, packet.dts, stream)
+            latest = packet.dts
+        places[packet.pts] = packet.pos
+        durations.append(packet.duration or 0)
+        if packet.is_keyframe:
+            keys.append(packet.pts)
+    if not places:
+        raise ValueError("holds no frames")
+    return _Listed(list(places), durations, keys, places, _usual_ticks(stream))
+
+
+def _list_decoded(container: Any, stream: Any) -> _Listed:
+    """The frames as they come out of the decoder, which is slow and always right."""
+    times: list[int | None] = []
+    durations: list[int] = []
+    for frame in _decode(container, stream):
+        times.append(frame.pts)
+        durations.append(frame.duration or 0)
+    if not times:
+        raise ValueError("damaged: no frame of it can be decoded")
+    usual = _usual_ticks(stream)
+    return _Listed(_fill(times, usual), durations, [], {}, usual)
+
+
+def _fill(times: Sequence[int | None], usual: int) -> list[int]:
+    """The times of frames in order of presentation, where only some of them are known.
+
+    Where all are known they are sorted: FFmpeg hands out derived times (see `COUNTS_TIMES`) in another order than the
+    pictures. The others are spaced evenly between their neighbours, as a transmission of constant rate leaves them out.
+    """
+    known = [number for number, time in enumerate(times) if time is not None]
+    values = [time for time in times if time is not None]
+    if not known:
+        raise ValueError(
+            "its frames have no times: put it into a container (ffmpeg -i FILE -c:v libx264 FILE.mp4)"
+        )
+    if len(known) == len(times):
+        return sorted(values)
+    if values != sorted(values):
+        raise ValueError("the times of its frames go back: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
+    step = (values[-1] - values[0]) / (known[-1] - known[0]) if len(known) > 1 else usual
+    numbers = np.arange(len(times))
+    beyond = (numbers - np.clip(numbers, known[0], known[-1])) * step
+    return [int(time) for time in np.rint(np.interp(numbers, known, values) + beyond)]
+
+
+def _require_forward(before: int | None, now: int, stream: Any) -> None:
+    if before is not None and (before - now) * stream.time_base > JUMP_S:
+        at, to = float(before * stream.time_base), float(now * stream.time_base)
+        raise ValueError(
+            f"its clock jumps back from {at:.2f} to {to:.2f} s: join its parts anew (ffmpeg's concat filter)"
+        )
+
+
+def _decode(container: Any, stream: Any) -> Iterator[Any]:
+    """Every frame in order. What comes before the first picture that can be decoded is passed over.
+
+    A recording may begin in the middle of a group of pictures, which cannot be decoded and is no damage.
+    """
+    begun = False
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if begun:
+                raise
+            continue
+        for frame in frames:
+            begun = True
+            yield frame
+
+
+def _picture_stream(container: Any) -> Any:
+    """The stream that a player shows.
+
+    Raises:
+        ValueError: there is none, or nothing here decodes it.
+    """
+    pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not pictures:
+        raise ValueError("holds no moving picture" + (", only sound" if container.streams.audio else ""))
+    best = container.streams.best("video")
+    stream = best if best in pictures else pictures[0]
+    if stream.codec_context is None:
+        raise ValueError("no decoder for its picture: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
+    # Several loaders share a machine: each decodes with one thread, and in the order of the packets.
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _names(container: Any) -> frozenset[str]:
+    """What FFmpeg calls the container: `mov,mp4,m4a,3gp,3g2,mj2` has six names."""
+    return frozenset(container.format.name.split(","))
+
+
+def _start(container: Any, stream: Any) -> Fraction:
+    """Second 0 of the file's clock on its own time line: when the first of picture and sound starts."""
+    streams = [stream, *container.streams.audio]
+    starts = {s.index: s.start_time * s.time_base for s in streams if s.start_time is not None}
+    if len(starts) < len(streams):  # ASF's header does not say so
+        for packet in container.demux(*streams):
+            if packet.pts is not None:
+                starts.setdefault(packet.stream_index, packet.pts * packet.time_base)
+            if len(starts) == len(streams):
+                break
+    return min(starts.values(), default=Fraction(0))
+
+
+def _declared_length(stream: Any) -> float | None:
+    """How long the header says that the picture lasts, seconds; None where it does not say so."""
+    return None if stream.duration is None else float(stream.duration * stream.time_base)
+
+
+def _usual_ticks(stream: Any) -> int:
+    """How long one frame stays where nothing else tells: one over the average rate, or 1/25 s."""
+    return max(1, round(1 / (stream.average_rate or 25) / stream.time_base))
+
+
+def _picture(frame: Any) -> np.ndarray:
+    """A decoded frame as a player shows it: upright and on white; uint8 `[h, w, 3]`, RGB."""
+    if frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
+        rgba = frame.to_ndarray(format="rgba")
+        alpha = rgba[..., 3:].astype(np.uint16)
+        mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
+        return _upright(((mixed + 127) // 255).astype(np.uint8), frame)
+    return _upright(frame.to_ndarray(format="rgb24"), frame)
+
+
+def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
+    """Turned and mirrored as the display matrix says (ISO/IEC 14496-12, 6.2.2), to the nearest quarter turn."""
+    matrix = next((data for data in frame.side_data if data.type is SideDataType.DISPLAYMATRIX), None)
+    if matrix is None:
+        return pixels
+    # A point at column p and row q goes to column a p + c q and row b p + d q.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
