@@ -148,7 +148,13 @@ class VideoFile:
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
         try:
-            with av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS) as container:
+            container = av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS)
+        except av.FFmpegError as error:
+            raise ValueError(
+                "cannot be opened as a video: damaged, cut short or of an unknown kind"
+            ) from error
+        try:
+            with container:
                 if PLAYLISTS & _names(container):
                     raise ValueError(f"a playlist ({container.format.name}), not a video")
                 yield container, _picture_stream(container)

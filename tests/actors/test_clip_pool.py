@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from data.failures import ActorFailure
 from data.sampling import SamplingContract
 from data.schema import Task, VideoPrompt
 from data.video import Clip, decode_clip
+from tests.hanging import make_hanging
 from tests.videos import write_video
 
 CONTRACT = SamplingContract()
@@ -44,9 +44,15 @@ def make_pool() -> Iterator[MakePool]:
     started: list[Any] = []
 
     def make(
-        loaders: int = 1, max_bytes: int = 2**30, timeout_s: float = 20.0, loader_timeout_s: float = 20.0
+        loaders: int = 1,
+        max_bytes: int = 2**30,
+        timeout_s: float = 20.0,
+        loader_timeout_s: float = 20.0,
+        environment: Mapping[str, str] | None = None,
     ) -> tuple[ClipPool, dict[str, Any]]:
-        actor = ray.remote(num_cpus=0.1)(VideoLoader)
+        # Only where it is needed: workers with variables of their own cannot be started ahead.
+        variables = {"runtime_env": {"env_vars": dict(environment)}} if environment else {}
+        actor = ray.remote(num_cpus=0.1, **variables)(VideoLoader)
         handles = {f"loader-{n}": actor.remote(CONTRACT, loader_timeout_s) for n in range(loaders)}
         started.extend(handles.values())
         return ClipPool(handles, max_bytes, timeout_s), handles
@@ -74,7 +80,7 @@ def test_clips_come_in_order_by_reference(make_pool: MakePool, folder: Path) -> 
     for prompt, ref in zip(prompts, pool.request(prompts), strict=True):
         clip, expected = fetch(ref), decode_clip(prompt.video, CONTRACT)
         assert np.array_equal(clip.frames, expected.frames) and clip.digest == expected.digest
-        assert pool.duration(prompt) == expected.duration
+        assert pool.facts(prompt).duration == expected.duration
         assert not clip.frames.flags.writeable, "a copy, not the object store's memory"
 
 
@@ -101,9 +107,9 @@ def test_a_span_makes_another_clip_with_a_fate_of_its_own(make_pool: MakePool, f
     pool, _ = make_pool()
     whole, part, beyond = (about(folder / "0.mp4", span=span) for span in (None, (1.0, 3.0), (90.0, 99.0)))
     clips = pool.request([whole, part, beyond])
-    assert fetch(clips[0]).total_frames == 64
+    assert fetch(clips[0]).duration == 8.0
     assert fetch(clips[1]).frame_indices == (8, 12, 16, 20)
-    assert (pool.duration(whole), pool.duration(part)) == (8.0, 2.0)
+    assert tuple(pool.facts(prompt).duration for prompt in (whole, part)) == (8.0, 2.0)
     assert clips[2] is None
     assert pool.problem(whole) is None and "past the end" in str(pool.problem(beyond))
 
@@ -130,7 +136,7 @@ def test_an_unusable_clip_is_quarantined_by_name(make_pool: MakePool, folder: Pa
     assert pool.request([bad]) == [None]
     assert pool.metrics()["misses"] == 3 and pool.metrics()["quarantined"] == 2
     assert pool.quarantined == {
-        bad.video: "the file is empty (zero bytes)",
+        bad.video: "is empty (zero bytes): download it again",
         missing.video: "No such file or directory",
     }
 
@@ -153,7 +159,7 @@ def test_the_least_recently_used_clips_go_first(make_pool: MakePool, folder: Pat
 def test_a_request_larger_than_the_pool_is_served_whole(make_pool: MakePool, folder: Path) -> None:
     pool, _ = make_pool(max_bytes=CLIP_BYTES)
     refs = pool.request([about(folder / f"{number}.mp4") for number in range(4)])
-    assert [fetch(ref).total_frames for ref in refs] == [64, 65, 66, 67]
+    assert [fetch(ref).duration for ref in refs] == [8.0, 8.125, 8.25, 8.375]
     assert pool.metrics()["cached"] == 1
 
 
@@ -165,7 +171,7 @@ def test_a_request_keeps_what_it_asks_for_while_prefetched_clips_arrive(
     pool.request([zero])
     pool.prefetch([one])
     ray.wait([load.report for load in pool._loading.values()], timeout=30)
-    assert [fetch(ref).total_frames for ref in pool.request([zero, one])] == [64, 65]
+    assert [fetch(ref).duration for ref in pool.request([zero, one])] == [8.0, 8.125]
     assert pool.metrics()["misses"] == 2
 
 
@@ -174,7 +180,7 @@ def test_clips_outlive_their_loader(make_pool: MakePool, folder: Path) -> None:
     (ref,) = pool.request([about(folder / "0.mp4")])
     ray.kill(loaders["loader-0"])
     time.sleep(0.5)
-    assert fetch(ref).total_frames == 64
+    assert fetch(ref).duration == 8.0
 
 
 def test_a_dead_loader_is_named(make_pool: MakePool, folder: Path) -> None:
@@ -192,8 +198,8 @@ def test_a_loader_that_does_not_answer_is_named(
 ) -> None:
     """The loader allows a hanging clip more time than the pool allows the loader."""
     monkeypatch.setattr("actors.clip_pool.START_TIMEOUT_S", 0.5)
-    pool, _ = make_pool(timeout_s=1.0, loader_timeout_s=60.0)
-    os.mkfifo(tmp_path / "hanging.mp4")
+    _, environment = make_hanging(tmp_path)
+    pool, _ = make_pool(timeout_s=1.0, loader_timeout_s=60.0, environment=environment)
     with pytest.raises(ActorFailure, match="loader-0 failed while decoding clips.\n.*no answer within 3 s"):
         pool.request([about(tmp_path / "hanging.mp4")])
 
@@ -201,11 +207,11 @@ def test_a_loader_that_does_not_answer_is_named(
 def test_a_hanging_clip_is_quarantined_and_the_rest_goes_on(
     make_pool: MakePool, folder: Path, tmp_path: Path
 ) -> None:
-    pool, _ = make_pool(loader_timeout_s=3.0)
-    os.mkfifo(tmp_path / "hanging.mp4")
+    _, environment = make_hanging(tmp_path)
+    pool, _ = make_pool(loader_timeout_s=3.0, environment=environment)
     hanging, good = about(tmp_path / "hanging.mp4"), about(folder / "5.mp4")
     bad, ref = pool.request([hanging, good])
-    assert bad is None and fetch(ref).total_frames == 69
+    assert bad is None and fetch(ref).duration == 69 / 8
     assert pool.quarantined == {hanging.video: "not decoded within 3 s"}
 
 
@@ -215,5 +221,5 @@ def test_a_closer_look_is_a_clip_of_its_own(make_pool: MakePool, folder: Path) -
     closer = replace(usual, windows=((2.0, 4.0),))
     even, dense = (fetch(clip) for clip in pool.request([usual, closer]))
     assert even.frame_indices != dense.frame_indices and even.digest != dense.digest
-    assert pool.frame_times(closer) == dense.frame_times
+    assert pool.facts(closer).moments == dense.moments
     assert pool.metrics()["misses"] == 2

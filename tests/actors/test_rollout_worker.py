@@ -17,7 +17,8 @@ from data.video import Clip
 
 PROMPT = VideoPrompt("p", Task.MULTIPLE_CHOICE, "c.mp4", "?", {"answer": "A"}, 4.0, ("x", "y"))
 FRAMES = np.random.default_rng(0).integers(0, 255, (8, 28, 28, 3), dtype=np.uint8)
-CLIP = Clip(FRAMES, tuple(range(8)), 2.0, 1.0, 2, 2.0, 8, "digest")
+TIMES = tuple(number / 2 for number in range(8))
+CLIP = Clip(FRAMES, tuple(range(8)), TIMES, TIMES, 4.0, 2.0, 1.0, 2, "digest")
 
 
 class Worker(RolloutWorker):

@@ -18,6 +18,7 @@ import pytest
 from data.decoder import IsolatedDecoder
 from data.sampling import SamplingContract
 from data.video import ClipError, decode_clip
+from tests.hanging import heal, make_hanging
 from tests.videos import write_video
 
 CONTRACT = SamplingContract()
@@ -44,10 +45,10 @@ def ends() -> Iterator[list[int]]:
 
 
 @pytest.fixture
-def hanging(tmp_path: Path) -> Path:
-    """A file whose opening never returns: a pipe that nobody writes to."""
-    path = tmp_path / "hanging.mp4"
-    os.mkfifo(path)
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path, environment = make_hanging(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     return path
 
 
@@ -67,7 +68,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
 
 
 def kill_hanging_child(
-    decoder: IsolatedDecoder, pipe: Path, ends: list[int], meanwhile: Callable[[], object] = lambda: None
+    decoder: IsolatedDecoder, hanging: Path, ends: list[int], meanwhile: Callable[[], object] = lambda: None
 ) -> int:
     """Wait until the child has opened the pipe for reading, then kill it. Returns its process id.
 
@@ -78,7 +79,7 @@ def kill_hanging_child(
         if decoder.process_id is None:
             return False
         try:
-            ends.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            ends.append(os.open(f"{hanging}.hangs", os.O_WRONLY | os.O_NONBLOCK))
         except OSError as error:
             assert error.errno == errno.ENXIO, error
             return False
@@ -112,7 +113,7 @@ def test_child_is_kept_between_clips_and_stays_small(decoder: IsolatedDecoder, v
     decoder.decode(str(video))
     assert decoder.process_id == first
     libraries = Path(f"/proc/{first}/maps").read_text()
-    assert "decord" in libraries and "libtorch" not in libraries
+    assert "libavcodec" in libraries and "libtorch" not in libraries
 
 
 def test_unusable_clip_is_an_error_and_the_next_one_works(
@@ -150,7 +151,7 @@ def test_stopped_child_is_replaced(decoder: IsolatedDecoder, video: Path) -> Non
 def test_clip_is_tried_again_when_the_child_is_killed(
     decoder: IsolatedDecoder, video: Path, hanging: Path, ends: list[int]
 ) -> None:
-    arguments = (decoder, hanging, ends, lambda: os.replace(video, hanging))
+    arguments = (decoder, hanging, ends, lambda: heal(hanging, video))
     killer = threading.Thread(target=kill_hanging_child, args=arguments)
     killer.start()
     assert len(decoder.decode(str(hanging)).frames) == 16
@@ -200,7 +201,7 @@ def test_child_dies_with_its_parent(hanging: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program, str(hanging)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
-        wait_until(lambda: b"decord" in Path(f"/proc/{child}/maps").read_bytes())
+        wait_until(lambda: "libavcodec" in Path(f"/proc/{child}/maps").read_text())
         assert is_alive(child)
         parent.kill()
     wait_until(lambda: not is_alive(child))

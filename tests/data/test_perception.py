@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,19 +87,21 @@ def test_times_are_brought_to_the_videos_clock(task: Task, text: str, expected: 
     st.floats(1, 60),
     st.tuples(st.floats(0, 0.9), st.floats(0.05, 0.5)),
     st.floats(0, 1),
+    st.sampled_from([0.0, 4.0]),
 )
 def test_a_moment_seen_on_a_frame_is_found_where_the_frame_is(
-    total: int, fps: float, part: tuple[float, float], place: float
+    total: int, fps: float, part: tuple[float, float], place: float, late: float
 ) -> None:
     """What the engine is told and what is made of its answer fit together, whatever was sampled."""
     duration = total / fps
     window = (part[0] * duration, min(1.0, sum(part)) * duration)
-    indices, sampled_fps = SamplingContract(windows=(window,)).choose_frames(total, fps)
-    number = math.floor(place * (len(indices) - 1))
-    times = [index / fps for index in indices]
-    answer = f"<answer>{number / sampled_fps:.6f} to {duration:.6f}</answer>"
-    found = float(retime(answer, Task.TEMPORAL_GROUNDING, times, duration)[8:].split()[0])
-    assert found == pytest.approx(times[number], abs=0.006)
+    times = np.arange(total) / fps
+    choice = SamplingContract(windows=(window,)).choose_frames(times + late, duration + late)
+    number = math.floor(place * (len(choice.indices) - 1))
+    answer = f"<answer>{number / choice.sampled_fps:.6f} to {duration:.6f}</answer>"
+    found = float(retime(answer, Task.TEMPORAL_GROUNDING, choice.moments, duration + late)[8:].split()[0])
+    assert found == pytest.approx(choice.moments[number], abs=0.006)
+    assert choice.moments[number] == pytest.approx(late + times[choice.indices[number]])
 
 
 @given(st.text(alphabet="<>answer/glue 0123456789.:-[(,)]", max_size=200), st.sampled_from(list(Task)))

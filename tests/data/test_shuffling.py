@@ -11,7 +11,8 @@ from data.video import Clip
 
 def clip(frames: int = 16) -> Clip:
     pixels = np.arange(frames, dtype=np.uint8)[:, None, None, None] * np.ones((1, 28, 28, 3), np.uint8)
-    return Clip(pixels, tuple(range(0, 3 * frames, 3)), 2.0, 1.0, 2, 6.0, 3 * frames, "digest")
+    times = tuple(number / 2 for number in range(frames))
+    return Clip(pixels, tuple(range(0, 3 * frames, 3)), times, times, frames / 2, 2.0, 1.0, 2, "digest")
 
 
 def test_every_frame_is_there_once_out_of_order() -> None:
@@ -20,6 +21,7 @@ def test_every_frame_is_there_once_out_of_order() -> None:
     order = shuffled.frames[:, 0, 0, 0].tolist()
     assert sorted(order) == list(range(16)) != order
     assert shuffled.frame_indices == tuple(3 * place for place in order)
+    assert shuffled.frame_times == tuple(place / 2 for place in order) and shuffled.moments == whole.moments
     assert whole.frames[:, 0, 0, 0].tolist() == list(range(16)), "the clip itself is shared and stays"
 
 

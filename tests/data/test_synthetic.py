@@ -80,7 +80,7 @@ def test_a_synthetic_track_is_asked_for_in_words_the_tiny_policy_knows() -> None
             "Give its box [x0, y0, x1, y1], each number from 0 to 1, at 8 evenly spaced moments of the video, "
             "the first included, as a list of 8 lists inside <answer> </answer>."
         )
-        source = scene.num_frames, float(scene.fps)
+        source = np.arange(scene.num_frames) / scene.fps, scene.num_frames / scene.fps
         assert CONTRACT.choose_frames(*source, prompt.box_frames) == CONTRACT.choose_frames(*source)
 
 

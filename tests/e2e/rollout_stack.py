@@ -24,11 +24,12 @@ def make_clip(frames: int = 8, height: int = 56, width: int = 84, fps: float = 2
     return Clip(
         frames=pixels,
         frame_indices=tuple(range(frames)),
+        frame_times=tuple(number / fps for number in range(frames)),
+        moments=tuple(number / fps for number in range(frames)),
+        duration=frames / fps,
         sampled_fps=fps,
         seconds_per_grid=SamplingContract().seconds_per_grid(fps),
         temporal_patch_size=2,
-        native_fps=fps,
-        total_frames=frames,
         digest=f"{frames}-{height}-{width}-{fps}-{seed}",
     )
 
