@@ -9,7 +9,7 @@ they fail on import, and vLLM and transformers import them when they are there. 
 | package     | symptom on import                            | mend                                                   |
 |-------------|----------------------------------------------|--------------------------------------------------------|
 | torchaudio  | OSError, its library does not load           | uninstall: nothing here reads audio                    |
-| torchcodec  | OSError, its library does not load           | uninstall: clips are decoded by decord                 |
+| torchcodec  | OSError, its library does not load           | uninstall: clips are decoded by PyAV                   |
 | torchvision | `operator torchvision::nms does not exist`   | start-up hook that declares it, torchvision_schemas.py |
 
 A RuntimeError from torchcodec is left alone: it means that FFmpeg is missing, and vLLM handles that itself.
@@ -37,7 +37,7 @@ NEEDED_BY_A_RUN = {
         "from transformers import Qwen2VLVideoProcessor, Qwen2_5_VLForConditionalGeneration"
     ),
     "vLLM's Qwen2.5-VL": "import vllm.model_executor.models.qwen2_5_vl, vllm.multimodal.video",
-    "DeepSpeed, Ray, decord, PyAV": "import deepspeed, ray, decord, av",
+    "DeepSpeed, Ray, PyAV": "import deepspeed, ray, av",
 }
 
 
@@ -94,7 +94,7 @@ def install_hook(_package: str) -> None:
 
 MENDS = (
     Mend("torchaudio", "()", uninstall, "removed, nothing here reads audio"),
-    Mend("torchcodec", "RuntimeError", uninstall, "removed, clips are decoded by decord"),
+    Mend("torchcodec", "RuntimeError", uninstall, "removed, clips are decoded by PyAV"),
     Mend("torchvision", "()", install_hook, "its operators are now declared by a start-up hook"),
 )
 

@@ -1,12 +1,15 @@
-"""Video files for tests: H.264 written and read by PyAV, which shares no code with decord."""
+"""Video files for tests: H.264 written by PyAV, and read from the start in the simplest way."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+
+TICK = Fraction(1, 90_000)
 
 
 def write_video(
@@ -58,3 +61,27 @@ def read_all_frames(path: Path) -> np.ndarray:
     """Every frame in order, uint8 `[n, h, w, 3]`."""
     with av.open(str(path)) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def write_uneven(path: Path, times: Sequence[float], sound_s: float = 0.0) -> Path:
+    """Frames at these seconds, and silence of `sound_s` seconds from 0 on; H.264 without B-frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.time_base = stream.time_base = TICK
+        stream.codec_context.max_b_frames = 0
+        sound = container.add_stream("aac", rate=16000, layout="mono") if sound_s else None
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number % 256, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = round(time / TICK), TICK
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+        for start in range(0, round(sound_s * 16000), 1024) if sound else ():
+            silence = av.AudioFrame.from_ndarray(
+                np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+            )
+            silence.sample_rate, silence.pts = 16000, start
+            container.mux(sound.encode(silence))
+        if sound:
+            container.mux(sound.encode())
+    return path

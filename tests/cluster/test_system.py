@@ -206,3 +206,11 @@ def test_features_found_are_those_of_all_workers(gib: float, found: int | None) 
     this = SimpleNamespace(_config=config, fleet=SimpleNamespace(check=check))
     assert system.System.features_found(this) == found  # type: ignore[arg-type]
     assert bool(asked) == (found is not None)
+
+
+def test_answers_to_a_picture_that_starts_late_are_scored_on_the_policys_clock(pool: RewardPool) -> None:
+    prompt = VideoPrompt("p", Task.TEMPORAL_GROUNDING, "late.mp4", "it", {"interval": [6.0, 8.0]}, 12.0)
+    response = Response(0, [1], "<think>hm</think><answer>2 to 4</answer>", [-0.1], "stop", [(0, 1, 0)])
+    for starts_at, iou, interval in ((4.0, 1.0, [6.0, 8.0]), (0.0, 0.0, (2.0, 4.0))):
+        ((score,),) = pool.score([Rollout(prompt, [1], [response], starts_at=starts_at)], by_rule=True)
+        assert (score.rewards["iou"], score.prediction) == (iou, {"interval": interval})

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from data.check import main
 from tests.data.readers.samples import SAMPLES
-from tests.videos import cut_short, write_video
+from tests.videos import cut_short, write_uneven, write_video
 
 app = typer.Typer()
 app.command()(main)
@@ -360,3 +360,32 @@ def test_one_of_both_ways_to_name_a_dataset(tmp_path: Path) -> None:
         assert result.exit_code == 2 and "give either --config, or" in result.output
     result = check("data.source=x", "--annotations", tmp_path)
     assert result.exit_code == 2 and "there is no --config to override" in result.output
+
+
+def test_times_that_a_person_should_know_of_are_warned_of(tmp_path: Path) -> None:
+    write_uneven(tmp_path / "late.mp4", [4 + number / 10 for number in range(80)], sound_s=12)
+    write_uneven(tmp_path / "varies.mp4", [*(n / 10 for n in range(50)), *(5 + n / 1.5 for n in range(10))])
+    write_video(tmp_path / "even.mp4", frames=64, fps=8)
+    lines = [
+        line(id=name, video=f"{name}.mp4", duration=12, target={"interval": [5, 6]})
+        for name in ("late", "varies", "even")
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    _, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    told = [message for message in found["warnings"] if "listed with" not in message]
+    assert len(told) == 2
+    assert "late.mp4: its picture starts at 4.00 s, later than its sound" in told[0]
+    assert "varies.mp4: its frame rate varies: frames usually stay 0.10 s" in told[1]
+
+
+def test_boxes_that_m_rope_cannot_tell_the_times_of_are_warned_of(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=64, fps=8)
+    track = {"task": "tracking", "target": {"boxes": [[0.1, 0.1, 0.5, 0.5]] * 8}}
+    lines = [
+        line(id="uneven", box_frames=[0, 1, 2, 3, 4, 5, 6, 63], **track),
+        line(id="even", box_frames=list(range(0, 64, 8)), **track),
+    ]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    _, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    (told,) = found["warnings"]
+    assert told.startswith(f"{tmp_path / 'own.jsonl'}:1:") and "M-RoPE" in told and "6.00 s off" in told
