@@ -29,14 +29,15 @@ PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", 
 HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
 # These hold none at all. FFmpeg counts from the first packet and adds the decoder's delay, which no player shows.
 COUNTS_TIMES = frozenset({"avi", "asf"})
-# Their headers tell how long the picture lasts, so that a file which ends earlier is known to be cut short.
-DECLARES_LENGTH = frozenset({"mov", "matroska", "avi"})
+# Their headers tell when the file ends, so that one which ends earlier is known to be cut short.
+DECLARES_LENGTH = frozenset({"mov", "matroska", "avi", "flv"})
 # An end this much before the declared one, seconds or share of the length, is a cut and no rounding.
 CUT_S, CUT_SHARE = 1.0, 0.05
 # A clock that jumps back by more than this, seconds, starts anew: rounding and reordering are smaller.
 JUMP_S = 1.0
 # No picture of these refers to one that H.264 marks as referred to by none: pictures that nobody asked for may go.
 SKIPS_UNREFERENCED = frozenset({"h264"})
+DECODES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 class UnconfirmedFrames(Exception):
@@ -62,7 +63,7 @@ class VideoFile:
         with self._open() as (container, stream):
             names, base = _names(container), stream.time_base
             self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
-            declared = _declared_length(stream) if DECLARES_LENGTH & names else None
+            declared = _declared_end(container, stream) if DECLARES_LENGTH & names else None
             start = _start(container, stream)
         with self._open() as (container, stream):
             listed = _list_decoded(container, stream) if in_order else _list_packets(container, stream)
@@ -72,9 +73,8 @@ class VideoFile:
                 start += (int(listed.pts[0]) - first) * base
         self.times = (listed.pts * base.numerator) / base.denominator - float(start)
         self.end = float(listed.end * base - start)
-        shown = self.end - float(self.times[0])
-        if declared is not None and shown < declared - max(CUT_S, CUT_SHARE * declared):
-            raise ValueError(f"cut short: {shown:.2f} s of its {declared:.2f} s are there")
+        if declared is not None and self.end + float(start) < declared - max(CUT_S, CUT_SHARE * declared):
+            self._require_whole(declared)
         self._pts, self._places = listed.pts, listed.places
         # Nothing but the start of the file is a place to start from where times are derived.
         self._keys = listed.keys if HOLDS_TIMES & names else listed.pts[:1]
@@ -86,14 +86,12 @@ class VideoFile:
             ValueError: the file is damaged.
             UnconfirmedFrames: a frame does not come at its listed time.
         """
-        wanted = [int(self._pts[index]) for index in indices]
-        found = self._read_in_order(indices) if self._in_order else self._read_by_keys(wanted)
-        shown: np.ndarray | None = None
-        last: int | None = None
-        for pts in wanted:
-            if shown is None or pts != last:
-                shown, last = next(found), pts
-            yield shown
+        found = self._read_in_order(indices) if self._in_order else self._read_by_keys(indices)
+        shown: dict[int, np.ndarray] = {}
+        for index in indices:
+            if index not in shown:
+                shown = {index: next(found)}
+            yield shown[index]
 
     def identity(self, indices: Sequence[int]) -> tuple[object, ...]:
         return (self._path, self._status.st_mtime_ns, self._status.st_size)
@@ -109,30 +107,35 @@ class VideoFile:
                     return
         raise ValueError("damaged: it decodes to fewer frames the second time it is read")
 
-    def _read_by_keys(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
-        """The distinct frames of `wanted`, each run of them decoded from the last key frame at or before it."""
-        distinct = sorted(set(wanted))
+    def _read_by_keys(self, indices: Sequence[int]) -> Iterator[np.ndarray]:
+        """The distinct frames, each run of them decoded from the last key frame at or before it."""
+        distinct = [int(self._pts[index]) for index in sorted(set(indices))]
         starts = np.searchsorted(self._keys, distinct, side="right") - 1
         if starts[0] < 0:
             raise UnconfirmedFrames("frames before the first key frame")
         with self._open() as (container, stream):
+            decoder = _decoder(stream)
             for start in np.unique(starts):
                 run = [pts for pts, its in zip(distinct, starts, strict=True) if its == start]
-                yield from self._read_run(container, stream, int(self._keys[start]), run)
+                if start > 0 or run[0] != distinct[0]:
+                    container.seek(int(self._keys[start]), stream=stream)
+                    decoder.flush_buffers()
+                yield from self._read_run(container.demux(stream), decoder, run)
 
-    def _read_run(self, container: Any, stream: Any, key: int, run: Sequence[int]) -> Iterator[np.ndarray]:
-        """The frames at the times `run`, ticks, decoded from the key frame at `key` on."""
-        if key > int(self._pts[0]):
-            container.seek(key, stream=stream)
-        context, left = stream.codec_context, deque(run)
-        skips = context.name in SKIPS_UNREFERENCED
-        asked = frozenset(run)
-        for packet in container.demux(stream):
+    def _read_run(self, packets: Iterator[Any], decoder: Any, run: Sequence[int]) -> Iterator[np.ndarray]:
+        """The frames at the times `run`, ticks, out of packets that start before the first of them."""
+        left, asked = deque(run), frozenset(run)
+        skips = decoder.name in SKIPS_UNREFERENCED
+        for packet in packets:
             if packet.size and not packet.is_discard and self._places.get(packet.pts) != packet.pos:
                 raise UnconfirmedFrames(f"the packet at byte {packet.pos} has another time after a seek")
             if skips:
-                context.skip_frame = "DEFAULT" if packet.size == 0 or packet.pts in asked else "NONREF"
-            for frame in packet.decode():
+                decoder.skip_frame = "DEFAULT" if packet.size == 0 or packet.pts in asked else "NONREF"
+            try:
+                frames = decoder.decode(packet if packet.size else None)
+            except av.FFmpegError as error:
+                raise UnconfirmedFrames(f"the packet at {packet.pts} cannot be decoded") from error
+            for frame in frames:
                 if frame.pts not in self._places or frame.pts > left[0]:
                     raise UnconfirmedFrames(f"a frame at {frame.pts}, expected {left[0]}")
                 if frame.pts < left[0]:
@@ -144,6 +147,14 @@ class VideoFile:
                 if not left:
                     return
         raise UnconfirmedFrames(f"no frame at {left[0]}")
+
+    def _require_whole(self, declared: float) -> None:
+        """Raises `ValueError` for a file that is cut short. One whose sound goes on after its picture is whole."""
+        with self._open() as (container, _):
+            times = ((packet.pts or 0) * packet.time_base for packet in container.demux() if packet.size)
+            last = float(max(times, default=Fraction(0)))
+        if last < declared - max(CUT_S, CUT_SHARE * declared):
+            raise ValueError(f"cut short: it ends at {last:.2f} s, its header says {declared:.2f} s")
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
@@ -260,10 +271,10 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
 
     A recording may begin in the middle of a group of pictures, which cannot be decoded and is no damage.
     """
-    begun = False
+    begun, decoder = False, _decoder(stream)
     for packet in container.demux(stream):
         try:
-            frames = packet.decode()
+            frames = decoder.decode(packet if packet.size else None)
         except av.FFmpegError:
             if begun:
                 raise
@@ -286,9 +297,18 @@ def _picture_stream(container: Any) -> Any:
     stream = best if best in pictures else pictures[0]
     if stream.codec_context is None:
         raise ValueError("no decoder for its picture: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
-    # Several loaders share a machine: each decodes with one thread, and in the order of the packets.
-    stream.codec_context.thread_count = 1
     return stream
+
+
+def _decoder(stream: Any) -> Any:
+    """What decodes the pictures of a stream, in the order of the packets."""
+    decoder = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and decoder.name in DECODES_ALPHA:
+        # WebM keeps transparency beside the picture, which FFmpeg's own decoders pass over.
+        decoder = av.CodecContext.create(DECODES_ALPHA[decoder.name], "r")
+    # Several loaders share a machine: one thread each.
+    decoder.thread_count = 1
+    return decoder
 
 
 def _names(container: Any) -> frozenset[str]:
@@ -309,9 +329,12 @@ def _start(container: Any, stream: Any) -> Fraction:
     return min(starts.values(), default=Fraction(0))
 
 
-def _declared_length(stream: Any) -> float | None:
-    """How long the header says that the picture lasts, seconds; None where it does not say so."""
-    return None if stream.duration is None else float(stream.duration * stream.time_base)
+def _declared_end(container: Any, stream: Any) -> float | None:
+    """When the header says that the file ends, seconds on the file's time line; None where it does not say so."""
+    if "avi" in _names(container) and stream.average_rate:
+        # FFmpeg estimates the duration of a file that was cut; the number of frames is the header's.
+        return float(stream.frames / stream.average_rate)
+    return None if container.duration is None else container.duration / av.time_base
 
 
 def _usual_ticks(stream: Any) -> int:
