@@ -12,8 +12,8 @@ from PIL import Image
 
 from data.file_kind import foreign_content
 from data.frame_sources import FrameSource, open_source
+from data.frame_times import UnconfirmedFrames
 from data.sampling import SamplingContract
-from data.video_file import UnconfirmedFrames
 
 # A part of a video in seconds, the start in it and the end not.
 Span = tuple[float, float]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
@@ -22,26 +22,22 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
+from data.frame_times import UnconfirmedFrames, list_frames, list_packets
+
 # Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
 OPTIONS = {"protocol_whitelist": "file"}
 PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", "lavfi"})
 # Their packets hold presentation times. Elsewhere FFmpeg derives times from the packets before, so a seek changes them.
 HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
-# These hold none at all. FFmpeg counts from the first packet and adds the decoder's delay, which no player shows.
+# These hold none at all; see `data.frame_times`.
 COUNTS_TIMES = frozenset({"avi", "asf"})
 # Their headers tell when the file ends, so that one which ends earlier is known to be cut short.
 DECLARES_LENGTH = frozenset({"mov", "matroska", "avi", "flv"})
 # An end this much before the declared one, seconds or share of the length, is a cut and no rounding.
 CUT_S, CUT_SHARE = 1.0, 0.05
-# A clock that jumps back by more than this, seconds, starts anew: rounding and reordering are smaller.
-JUMP_S = 1.0
 # No picture of these refers to one that H.264 marks as referred to by none: pictures that nobody asked for may go.
 SKIPS_UNREFERENCED = frozenset({"h264"})
 DECODES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-
-
-class UnconfirmedFrames(Exception):
-    """The decoder did not give the pictures that the packets announce; the file must be read in order."""
 
 
 class VideoFile:
@@ -66,11 +62,14 @@ class VideoFile:
             declared = _declared_end(container, stream) if DECLARES_LENGTH & names else None
             start = _start(container, stream)
         with self._open() as (container, stream):
-            listed = _list_decoded(container, stream) if in_order else _list_packets(container, stream)
-        if COUNTS_TIMES & names:
+            counts = bool(COUNTS_TIMES & names)
+            if in_order:
+                frames = [(frame.pts, frame.duration or 0) for frame in _decode(container, stream)]
+            else:
+                listed = list_packets(container.demux(stream), stream, counts)
+        if in_order:
             with self._open() as (container, stream):
-                first = min(packet.dts for packet in container.demux(stream) if packet.dts is not None)
-                start += (int(listed.pts[0]) - first) * base
+                listed = list_frames(frames, container.demux(stream) if counts else None, stream)
         self.times = (listed.pts * base.numerator) / base.denominator - float(start)
         self.end = float(listed.end * base - start)
         if declared is not None and self.end + float(start) < declared - max(CUT_S, CUT_SHARE * declared):
@@ -173,99 +172,6 @@ class VideoFile:
             raise ValueError(f"damaged or cut short: {error.strerror}") from error
 
 
-class _Listed:
-    """The frames of a file, times in ticks of its picture's clock.
-
-    Attributes:
-        pts: Presentation times, ascending.
-        end: When the last frame leaves the screen.
-        keys: Presentation times of the frames that decoding can start from, ascending.
-        places: Of each presentation time, the byte that its packet starts at.
-    """
-
-    def __init__(
-        self,
-        pts: Sequence[int],
-        durations: Sequence[int],
-        keys: Sequence[int],
-        places: Mapping[int, int],
-        usual: int,
-    ) -> None:
-        """From the frames in any order; a duration of 0 is unknown, and `usual` ticks where nothing else tells."""
-        self.pts = np.sort(np.array(pts, dtype=np.int64))
-        typical = int(np.median(np.diff(self.pts))) if len(pts) > 1 else usual
-        self.end = max(at + (duration or typical) for at, duration in zip(pts, durations, strict=True))
-        self.keys = np.sort(np.array(keys, dtype=np.int64))
-        self.places = places
-
-
-def _list_packets(container: Any, stream: Any) -> _Listed:
-    """The frames as the packets announce them. Nothing is decoded."""
-    durations: list[int] = []
-    keys: list[int] = []
-    places: dict[int, int] = {}
-    latest: int | None = None
-    counts = bool(COUNTS_TIMES & _names(container))
-    for packet in container.demux(stream):
-        if packet.size == 0 or packet.is_discard:
-            continue
-        if packet.pts is None or packet.pts in places or (counts and packet.pts != packet.dts):
-            raise UnconfirmedFrames("packets without times of their own")
-        if packet.dts is not None:
-            _require_forward(latest, packet.dts, stream)
-            latest = packet.dts
-        places[packet.pts] = packet.pos
-        durations.append(packet.duration or 0)
-        if packet.is_keyframe:
-            keys.append(packet.pts)
-    if not places:
-        raise ValueError("holds no frames")
-    return _Listed(list(places), durations, keys, places, _usual_ticks(stream))
-
-
-def _list_decoded(container: Any, stream: Any) -> _Listed:
-    """The frames as they come out of the decoder, which is slow and always right."""
-    times: list[int | None] = []
-    durations: list[int] = []
-    for frame in _decode(container, stream):
-        times.append(frame.pts)
-        durations.append(frame.duration or 0)
-    if not times:
-        raise ValueError("damaged: no frame of it can be decoded")
-    usual = _usual_ticks(stream)
-    return _Listed(_fill(times, usual), durations, [], {}, usual)
-
-
-def _fill(times: Sequence[int | None], usual: int) -> list[int]:
-    """The times of frames in order of presentation, where only some of them are known.
-
-    Where all are known they are sorted: FFmpeg hands out derived times (see `COUNTS_TIMES`) in another order than the
-    pictures. The others are spaced evenly between their neighbours, as a transmission of constant rate leaves them out.
-    """
-    known = [number for number, time in enumerate(times) if time is not None]
-    values = [time for time in times if time is not None]
-    if not known:
-        raise ValueError(
-            "its frames have no times: put it into a container (ffmpeg -i FILE -c:v libx264 FILE.mp4)"
-        )
-    if len(known) == len(times):
-        return sorted(values)
-    if values != sorted(values):
-        raise ValueError("the times of its frames go back: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
-    step = (values[-1] - values[0]) / (known[-1] - known[0]) if len(known) > 1 else usual
-    numbers = np.arange(len(times))
-    beyond = (numbers - np.clip(numbers, known[0], known[-1])) * step
-    return [int(time) for time in np.rint(np.interp(numbers, known, values) + beyond)]
-
-
-def _require_forward(before: int | None, now: int, stream: Any) -> None:
-    if before is not None and (before - now) * stream.time_base > JUMP_S:
-        at, to = float(before * stream.time_base), float(now * stream.time_base)
-        raise ValueError(
-            f"its clock jumps back from {at:.2f} to {to:.2f} s: join its parts anew (ffmpeg's concat filter)"
-        )
-
-
 def _decode(container: Any, stream: Any) -> Iterator[Any]:
     """Every frame in order. What comes before the first picture that can be decoded is passed over.
 
@@ -335,11 +241,6 @@ def _declared_end(container: Any, stream: Any) -> float | None:
         # FFmpeg estimates the duration of a file that was cut; the number of frames is the header's.
         return float(stream.frames / stream.average_rate)
     return None if container.duration is None else container.duration / av.time_base
-
-
-def _usual_ticks(stream: Any) -> int:
-    """How long one frame stays where nothing else tells: one over the average rate, or 1/25 s."""
-    return max(1, round(1 / (stream.average_rate or 25) / stream.time_base))
 
 
 def _picture(frame: Any) -> np.ndarray:

@@ -96,7 +96,9 @@ def test_unusable_files_say_why(tmp_path: Path) -> None:
         tmp_path / "empty.mp4": "zero bytes",
         noise: "damaged, cut short or of an unknown kind",
         cut_short(whole, tmp_path / "cut.mp4"): "damaged, cut short or of an unknown kind",
-        cut_short(header_first, tmp_path / "cut_first.mp4"): r"cut short: it ends at 5.\d\d s, its header says 12.50 s",
+        cut_short(
+            header_first, tmp_path / "cut_first.mp4"
+        ): r"cut short: it ends at 5.\d\d s, its header says 12.50 s",
         write_sound(tmp_path / "sound.mp4"): "holds no moving picture, only sound",
         write_video(tmp_path / "ribbon.mp4", width=4020, height=20): "4020 x 20 pixels",
     }
