@@ -1,8 +1,7 @@
 """When the frames of a video file are shown: told by its packets, or by its decoded frames. Times are ticks.
 
 AVI and ASF hold no presentation times. FFmpeg guesses them, and hands them out in the wrong order where pictures are
-reordered. These containers do hold when each packet is decoded, and each time a picture is decoded one is shown: the
-n-th picture shown has the n-th of these times.
+reordered. These containers do hold when each packet is decoded, and each time a picture is decoded one is shown.
 """
 
 from __future__ import annotations
@@ -113,19 +112,27 @@ def _filled(times: Sequence[int | None], stream: Any) -> list[int]:
 
 
 def _counted(shown: Sequence[int | None], packets: Iterable[Any]) -> list[int]:
-    """The n-th time of decoding for the n-th picture shown."""
-    decoded = [packet.dts for packet in packets if packet.size and packet.dts is not None]
+    """The times of decoding, one for each picture that is shown.
+
+    A picture is decoded up to `wait` packets after its turn to be shown comes, so the first one is shown when as many
+    have been decoded. FFmpeg's guesses are of no use as times, but they tell which packet each picture is from.
+    """
+    sent = [packet for packet in packets if packet.size and packet.dts is not None]
+    decoded = [packet.dts for packet in sent]
     steps = np.diff(decoded)
     usual = int(np.median(steps)) if len(steps) else 1
+    number_of = {packet.pts: number for number, packet in enumerate(sent)}
+    waits = [number_of[time] - place for place, time in enumerate(shown) if time in number_of]
     is_even = not len(steps) or steps.max() <= EVEN * usual
-    known = [time for time in shown if time is not None]
-    difference = len(shown) - len(decoded)
-    if abs(difference) > KEPT_BACK or (not is_even and (difference or known != sorted(known))):
+    if abs(len(shown) - len(decoded)) > KEPT_BACK or (len(waits) < len(shown) and not is_even):
         raise ValueError(
             "does not hold the times at which its pictures are shown, which are unevenly spaced: "
             "get it as MP4 or MKV from its source"
         )
-    return [*decoded, *(decoded[-1] + usual * number for number in range(1, difference + 1))][: len(shown)]
+    wait = max(waits, default=0)
+    last = int(steps[-1]) if len(steps) else usual
+    beyond = (decoded[-1] + last * number for number in range(1, len(shown) + 1))
+    return [time - wait * usual for time in [*decoded, *beyond][wait : wait + len(shown)]]
 
 
 def _usual_stay(pts: np.ndarray, stream: Any) -> int:

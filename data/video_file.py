@@ -226,10 +226,10 @@ def _start(container: Any, stream: Any) -> Fraction:
     """Second 0 of the file's clock on its own time line: when the first of picture and sound starts."""
     streams = [stream, *container.streams.audio]
     starts = {s.index: s.start_time * s.time_base for s in streams if s.start_time is not None}
-    if len(starts) < len(streams):  # ASF's header does not say so
+    if len(starts) < len(streams):  # ASF's header does not say so, and holds times of decoding
         for packet in container.demux(*streams):
-            if packet.pts is not None:
-                starts.setdefault(packet.stream_index, packet.pts * packet.time_base)
+            if packet.dts is not None:
+                starts.setdefault(packet.stream_index, packet.dts * packet.time_base)
             if len(starts) == len(streams):
                 break
     return min(starts.values(), default=Fraction(0))

@@ -137,8 +137,8 @@ CLIPS: Mapping[str, Recipe] = {
     "hevc": x265(".mp4", "keyint=48:min-keyint=48"),
     "hevc mkv": x265(".mkv", "keyint=48:min-keyint=48"),
     "hevc ts": x265(".ts", "keyint=48:min-keyint=48"),
-    "hevc long mp4": x265(".mp4", "keyint=100:min-keyint=100:scenecut=0", 60),
-    "hevc long mkv": x265(".mkv", "keyint=100:min-keyint=100:scenecut=0", 60),
+    "hevc long mp4": x265(".mp4", "keyint=100:min-keyint=100:scenecut=0", 45),
+    "hevc long mkv": x265(".mkv", "keyint=100:min-keyint=100:scenecut=0", 45),
     "hevc defaults": x265(".mkv", seconds=60),
     "vp8": vpx(".webm", "libvpx"),
     "vp9": vpx(".webm", "libvpx-vp9"),
@@ -237,7 +237,7 @@ CLIPS: Mapping[str, Recipe] = {
 # How far a told second may be off, seconds, where it is more than a share of a picture.
 TOLERANCES: Mapping[str, float] = {
     # AVI and ASF store when a picture is decoded. A B picture makes its neighbours wait for up to two pictures.
-    **dict.fromkeys(("avi", "wmv h264"), 0.22),
+    **dict.fromkeys(("avi", "wmv h264", "late picture avi"), 0.22),
     "mpeg4 avi b": 0.12,
     # For the last two pictures nothing says how long they wait.
     **{f"{kind} {suffix}": 0.22 for kind in ("gap", "jitter") for suffix in (".avi", ".wmv")},
@@ -250,11 +250,6 @@ BFLOAT16_ERROR = 2**-8
 REFUSALS: Mapping[str, str] = {
     # Most pictures have no time: several share a packet, and FFmpeg does not guess for H.264.
     "mpg h264": "time",
-    # The times of shown pictures are not in the file.
-    **{f"{kind} {suffix}": "time" for kind in ("two rates", "gap", "jitter") for suffix in (".avi", ".wmv")},
-    "wmv h264": "time",
-    # The muxer writes the 4 s that nothing is shown after the first picture.
-    "late picture avi": "time",
 }
 # One of each kind of fault; the others are slow.
 QUICK = (
@@ -269,7 +264,7 @@ QUICK = (
     "h264 refresh .mkv",
     "h264 refresh .ts",
     "h264 one key picture ts",
-    "hevc long mp4",
+    "hevc",
     "hevc long mkv",
     "vp9",
     "av1",
@@ -282,6 +277,8 @@ QUICK = (
     "two rates .mkv",
     "two rates .ts",
     "gap .mp4",
+    "gap .wmv",
+    "two rates avi p",
     "jitter .mkv",
     "late picture .mp4",
     "late picture .mkv",
