@@ -8,10 +8,12 @@ but a model that may say so judges more carefully than one that may only say yes
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 from aiolimiter import AsyncLimiter
@@ -119,7 +121,12 @@ class Endpoint:
         self._limiter = AsyncLimiter(1, 60.0 / settings.requests_per_minute)
         headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
         # A deadline of ours around each attempt replaces httpx's, which a trickle of bytes would never meet.
-        self._client = httpx.AsyncClient(base_url=settings.base_url, headers=headers, timeout=None)
+        self._client = httpx.AsyncClient(
+            base_url=settings.base_url,
+            headers=headers,
+            timeout=None,
+            mounts=_without_proxy(settings.base_url),
+        )
 
     def body(self, events: Sequence[str], description: str) -> dict[str, Any]:
         """The request: equal for equal questions to equal models."""
@@ -159,6 +166,20 @@ class Endpoint:
             raise PassingError(f"{type(error).__name__}: {error}") from error
         _check_status(response)
         return read_verdicts(response.content, len(events))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, which no proxy can reach."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _without_proxy(base_url: str) -> dict[str, None]:
+    """What keeps httpx from asking the environment's proxy for a judge on this machine."""
+    host = urlsplit(base_url).hostname or ""
+    return {f"all://[{host}]" if ":" in host else f"all://{host}": None} if is_loopback(host) else {}
 
 
 def longest_question_s(timeout_s: float) -> float:

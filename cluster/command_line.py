@@ -85,9 +85,10 @@ def policy_config(
         ConfigError: with every mistake in one message, what it names and is not there among them.
     """
     from cluster.planning.existence import missing_things
+    from cluster.runtime.environment import environment_problems
 
     loaded = read_policy_config(path, overrides, checkpoint, change, useless)
-    loaded.add(missing_things(loaded.config))
+    loaded.add([*missing_things(loaded.config), *environment_problems(loaded.config)])
     if loaded.problems:
         raise loaded.error(loaded.problems)
     return loaded.config
@@ -109,7 +110,7 @@ def read_policy_config(
 
 def _policy_of(checkpoint: str) -> str:
     """A run's folder stands for the policy that it left."""
-    policy = Path(checkpoint) / "policy"
+    policy = Path(checkpoint).expanduser() / "policy"
     return str(policy) if policy.is_dir() else checkpoint
 
 

@@ -81,13 +81,15 @@ def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:
     """
     from cluster.config.loading import read_config
     from cluster.planning.existence import missing_things
+    from cluster.runtime.environment import environment_problems
 
     loaded = read_config(path, overrides)
     _say(f"{path}: checking what it names")
-    loaded.add([*missing_things(loaded.config), *_short_here(loaded.config)])
+    config = loaded.config
+    loaded.add([*missing_things(config), *_short_here(config), *environment_problems(config)])
     if loaded.problems:
         raise loaded.error(loaded.problems)
-    _announce(loaded.config)
+    _announce(config)
     _run(loaded, resume)
 
 
@@ -118,8 +120,9 @@ def _announce(config: RunConfig) -> None:
 def _short_here(config: RunConfig) -> list[Problem]:
     """What this machine lacks, if Ray is to be started on it; a cluster is looked at when it is joined."""
     from cluster.planning.placement import placement, shortages
+    from cluster.runtime.environment import address_of
 
-    if config.ray.address or os.environ.get("RAY_ADDRESS"):
+    if address_of(config) is not None:
         return []
     roles = placement(config)
     cpus = config.ray.num_cpus or os.cpu_count() or 1

@@ -1,4 +1,8 @@
-"""From the rewards of groups to advantages; pure functions of `[groups, G]` tensors, computed by the driver."""
+"""From the rewards of groups to advantages; pure functions of `[groups, G]` tensors, computed by the driver.
+
+Rewards are compared in float64: in float32 the mean of equal rewards is off by their last digit, and dividing by a
+standard deviation of that size makes an advantage of it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,13 @@ from learner.recipes import Advantages
 
 
 def compute_advantages(rewards: Tensor, kind: Advantages, eps: float = 1e-4) -> Tensor:
-    """The advantage of each response.
+    """The advantage of each response; 0 exactly in a group whose rewards are equal, whatever their size.
+
+    Equal is `==`: a reward is the same sum in the same order for every response, so what is equal is so to the last
+    bit, and no tolerance has to say from where on a spread is real.
 
     Args:
-        rewards: [groups, G], the total reward of each response.
+        rewards: [groups, G], the total reward of each response; float64, or a spread may be lost before it is seen.
         kind: One of
 
             - `group_normalised`, `(r - mean) / (std + eps)`: GRPO (arXiv 2402.03300), section 4.1.2;
@@ -21,17 +28,20 @@ def compute_advantages(rewards: Tensor, kind: Advantages, eps: float = 1e-4) -> 
             - `leave_one_out`, `r - mean of the others`: RLOO (arXiv 2402.14740), section 3.3;
             - `batch_normalised`, `r - mean` divided by the standard deviation of that over the whole batch:
               REINFORCE++ with baseline (arXiv 2501.03262), section 3.2.
-        eps: Keeps a group, or a batch, of equal rewards at advantage 0.
+        eps: Keeps a group, or a batch, of hardly any spread from being divided by it.
 
     Returns:
-        [groups, G]. Standard deviations are the sample's (n - 1), as in VideoChat-R1's released trainer.
+        [groups, G], float64. Standard deviations are the sample's (n - 1), as in VideoChat-R1's released trainer.
 
     Raises:
         ValueError: G < 2, which has no group to compare with.
     """
     if rewards.ndim != 2 or rewards.shape[1] < 2:
         raise ValueError(f"rewards must be [groups, G] with G >= 2, found {list(rewards.shape)}")
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
+    rewards = rewards.double()
+    equal = (rewards == rewards[:, :1]).all(dim=1, keepdim=True)
+    # The rounded mean of equal rewards need not be one of them.
+    centred = (rewards - rewards.mean(dim=1, keepdim=True)).masked_fill(equal, 0.0)
     match kind:
         case "group_normalised":
             return centred / (rewards.std(dim=1, keepdim=True) + eps)

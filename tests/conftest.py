@@ -1,11 +1,23 @@
-"""What tests of several packages share."""
+"""What tests of several packages share, and what keeps them apart from whatever else runs on the machine."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 import pytest
 
+# Makefile's choices for a Ray of the tests.
+KEPT = {"RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"}
+
+# The tests' Ray is their own. Variables of a Ray around them would lead them to its cluster, and its folder may name
+# one that is gone; in a folder of any length or alphabet Ray's sockets have no room.
+for name in [name for name in os.environ if name.startswith("RAY_") and name not in KEPT]:
+    del os.environ[name]
+os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="zoe-", dir="/tmp")
+atexit.register(shutil.rmtree, os.environ["RAY_TMPDIR"], ignore_errors=True)
 # A Ray that is started here would leave a token in the home folder, which every later `ray start` then asks for.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
@@ -19,4 +31,6 @@ def ray_cluster() -> None:
     import ray
 
     if not ray.is_initialized():
-        ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        ray.init(
+            address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, configure_logging=False
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cluster.config.base import Section, described
+from cluster.config.base import PathText, Section, described
 from data.schema import Task
 
 
@@ -103,7 +103,7 @@ class JudgeSection(Section):
         "Longest one attempt at a request may take, seconds; failed ones are tried again three times.",
         gt=0,
     )
-    cache: str | None = described(
+    cache: PathText | None = described(
         None,
         "File of the answers and of the requests spent; runs that share it share both. "
         "Null takes `judge.sqlite` in the run's folder.",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+# A file or folder. Shells leave the ~ of `model.path=~/x` as it is, and YAML knows none.
+PathText = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 def described(default: Any, description: str, **limits: Any) -> Any:

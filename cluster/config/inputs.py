@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cluster.config.base import Section, described
+from cluster.config.base import PathText, Section, described
 from data.schema import Task
 from data.synthetic import TASKS as SYNTHETIC_TASKS
 from rewards import Template
@@ -19,7 +19,7 @@ class RunSection(Section):
     name: str = described(
         "run", "Name of the run and of its folder.", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
     )
-    output_dir: str = described(
+    output_dir: PathText = described(
         "runs", "Folder that run folders are made in, relative to the working folder.", min_length=1
     )
     seed: int = described(
@@ -38,7 +38,7 @@ class RunSection(Section):
 class ModelSection(Section):
     """The policy to train."""
 
-    path: str = described(
+    path: PathText = described(
         TINY,
         "`tiny` (built on the spot, cold-started), a Hub id `owner/name`, or a local Hugging Face folder.",
         min_length=1,
@@ -74,10 +74,10 @@ class Dataset(Section):
     format: str = described(
         ..., "How its annotations are read, one of the formats in docs/datasets.md.", min_length=1
     )
-    annotations: str = described(
+    annotations: PathText = described(
         ..., "Annotation file, or folder of them; `${NAME}` stands for an environment variable.", min_length=1
     )
-    videos: str | None = described(
+    videos: PathText | None = described(
         None,
         "Folder of its videos; null is the folder of the annotations. Takes `${NAME}` too.",
         min_length=1,
@@ -109,10 +109,10 @@ class TrainingDataset(Dataset):
 class DataSection(Section):
     """Prompts and the loaders of their clips."""
 
-    source: str = described(
+    source: PathText = described(
         SYNTHETIC, "Training prompts: `synthetic`, or an annotation file (JSONL).", min_length=1
     )
-    eval_source: str = described(
+    eval_source: PathText = described(
         SYNTHETIC, "Held-out prompts: `synthetic`, or another annotation file.", min_length=1
     )
     datasets: tuple[TrainingDataset, ...] = described(
@@ -124,7 +124,7 @@ class DataSection(Section):
     batches: Literal["mixed", "by_task"] = described(
         "mixed", "Whether a step's prompts are of any task, or all of one, the tasks in turn by their shares."
     )
-    grades: str | None = described(
+    grades: PathText | None = described(
         None, "File of graded prompts, written by `python -m cluster.grade`.", min_length=1
     )
     difficulty: tuple[float, float] | None = described(

@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from cluster.config import RunConfig
 from cluster.config.problems import Problem
 from cluster.errors import ConfigError, RunFailure
 from cluster.planning.placement import placement, shortages
+from cluster.runtime.environment import address_of, knock
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Set by `ray job submit`, whose own runtime environment already carries the project.
 SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-KNOCK_SECONDS = 10.0
 
 
 class ClusterTooSmall(ConfigError):
@@ -62,11 +60,6 @@ def ray_session(config: RunConfig) -> Iterator[None]:
         _connect(config)
         check_capacity(config)
         yield
-
-
-def address_of(config: RunConfig) -> str | None:
-    """The cluster to join; None starts one here. `ray job submit` sets RAY_ADDRESS."""
-    return config.ray.address or os.environ.get("RAY_ADDRESS") or None
 
 
 def check_capacity(config: RunConfig) -> None:
@@ -119,7 +112,9 @@ def _connect(config: RunConfig) -> None:
         options["num_cpus"] = config.ray.num_cpus
     with _sigterm_kept():
         try:
-            _knock(address)
+            if address is not None:
+                # It may have ended since the run was checked.
+                knock(address)
             ray.init(
                 **options,
                 runtime_env={"env_vars": _free_of(worker_environment(config))},
@@ -155,22 +150,6 @@ def _read_authentication_again() -> None:
     """Make Ray forget the mode and the token that it read earlier in this process, in the order its own tests use."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
-
-
-def _knock(address: str | None) -> None:
-    """Make sure that something listens at the address of a cluster: Ray itself would try for many minutes.
-
-    Raises:
-        OSError: nobody answers.
-        ValueError: the address is not one of a cluster.
-    """
-    if address is None:
-        return
-    host, _, port = (canonicalize_bootstrap_address(address) or "").rpartition(":")
-    if "/" in host or (host and not port.isdigit()):
-        raise ValueError("a cluster's address is host:port or auto")
-    if host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
 
 
 def _free_of(variables: Mapping[str, str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ class Group:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the rewards; a group without any has no gradient."""
+        """Standard deviation of the rewards, 0 only where they are equal: such a group has no advantages."""
         return pstdev(self.rewards)
 
     def samples(self) -> list[TrainSample]:
@@ -63,7 +63,7 @@ def set_advantages(groups: Sequence[Group], config: RunConfig) -> None:
     Args:
         groups: The whole batch.
     """
-    rewards = torch.tensor([group.rewards for group in groups])
+    rewards = torch.tensor([group.rewards for group in groups], dtype=torch.float64)
     for group, its in zip(
         groups, compute_advantages(rewards, config.recipe.advantages).tolist(), strict=True
     ):

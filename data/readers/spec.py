@@ -46,16 +46,16 @@ class DatasetSpec:
         videos: str | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Self:
-        """The dataset that a configuration names: environment variables in its paths, `${CHARADES}`, are filled in."""
+        """The dataset that a configuration names: `${CHARADES}` and a leading `~` in its paths are filled in."""
         given = options or {}
         texts = (annotations, videos or "", *given.values())
         named = [braced or plain for text in texts for braced, plain in _VARIABLE.findall(text)]
         return cls(
             name=name,
             format=format_,
-            annotations=Path(os.path.expandvars(annotations)),
-            videos=Path(os.path.expandvars(videos)) if videos else None,
-            options={key: os.path.expandvars(value) for key, value in given.items()},
+            annotations=Path(_filled_in(annotations)),
+            videos=Path(_filled_in(videos)) if videos else None,
+            options={key: _filled_in(value) for key, value in given.items()},
             unset=tuple(dict.fromkeys(variable for variable in named if variable not in os.environ)),
         )
 
@@ -86,3 +86,8 @@ class DatasetSpec:
                 f"{self.name}: {option} must be one of {', '.join(offered)}, found {chosen!r:.60}"
             )
         return chosen
+
+
+def _filled_in(path: str) -> str:
+    """Without environment variables, which may begin with the home folder as well, and without a `~`."""
+    return os.path.expanduser(os.path.expandvars(path))

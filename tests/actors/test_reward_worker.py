@@ -188,8 +188,6 @@ def server() -> Iterator[JudgeServer]:
 @pytest.fixture
 def settings(server: JudgeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JudgeSettings:
     monkeypatch.setattr(judge_endpoint, "BACK_OFF", wait_none())
-    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
     cache = str(tmp_path / "judge.sqlite")
     return JudgeSettings(server.url, "m", cache, requests_per_minute=60_000, timeout_s=60.0)
 

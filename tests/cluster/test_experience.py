@@ -248,3 +248,14 @@ def test_a_row_has_the_advantage_of_its_own_response() -> None:
         assert row.prompt_token_ids == [1, 2, 3]
         assert row.clip == f"clip of {row.prompt.id}"
         assert row.advantage == pytest.approx((index - 1.5) / deviation, abs=1e-3)
+
+
+def test_rewards_become_advantages_without_losing_digits() -> None:
+    system = FakeSystem()
+    producer = make_producer(system)
+    producer.fill(0)
+    flat, spread = producer.take(1, 2).groups
+    flat.rewards, spread.rewards = [98765.4] * 4, [1e6, 1e6, 1e6, 1e6 + 0.01]
+    set_advantages([flat, spread], make_config())
+    assert flat.advantages == [0.0] * 4
+    assert spread.advantages == pytest.approx([-0.5, -0.5, -0.5, 1.5], rel=0.1)

@@ -235,6 +235,7 @@ def test_more_cpus_than_here(launch: Launch, started: list[tuple[RunConfig, bool
 def test_a_joined_cluster_is_not_judged_by_this_machine(
     launch: Launch, started: list[tuple[RunConfig, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("cluster.runtime.environment.knock", lambda address: None)
     assert launch("--config", LOCAL, "rollout.cpus_per_worker=4", "ray.address=auto").exit_code == 0
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert launch("--config", LOCAL, "rollout.cpus_per_worker=4").exit_code == 0

@@ -15,10 +15,10 @@ from ray._raylet import AuthenticationMode, get_authentication_mode
 
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
+from cluster.runtime.environment import address_of
 from cluster.runtime.ray_session import (
     AUTHENTICATION,
     ClusterTooSmall,
-    address_of,
     ray_session,
     worker_environment,
 )

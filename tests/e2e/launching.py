@@ -104,8 +104,10 @@ def launch(folder: Path, name: str, *arguments: str, module: str = "cluster.laun
     """Start a run named `name` in `folder`, or another command with that configuration; returns at once."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}-{len(list(folder.glob('*.log')))}.log"
-    # Nothing of a session around this one may lead the run to another Ray.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    # Ray's own defaults, but for the folder that keeps the tests' clusters apart.
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith("RAY_") or key == "RAY_TMPDIR"
+    }
     with log.open("wb") as output:
         process = subprocess.Popen(
             [

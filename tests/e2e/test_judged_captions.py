@@ -64,14 +64,10 @@ def arguments(dataset: Path, server: JudgeServer) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(runs_folder: Path, arguments: list[str], server: JudgeServer) -> Finished:
-    # Nothing of a session around this one may lead the run past the server here.
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
-            patch.delenv(name, raising=False)
-        run = launch(runs_folder, "told", *arguments)
-        run.wait_for_step(1, 900)
-        processes = run.family()
-        assert run.wait(600) == 0, run.output()
+    run = launch(runs_folder, "told", *arguments)
+    run.wait_for_step(1, 900)
+    processes = run.family()
+    assert run.wait(600) == 0, run.output()
     return Finished(run.run_dir, run.output(), left_behind(processes))
 
 

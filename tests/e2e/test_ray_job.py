@@ -32,6 +32,7 @@ class Cluster:
     process: subprocess.Popen[bytes]
     folder: Path
     dashboard: str
+    agent: str
     metrics: str
 
     def submit(self, *arguments: str) -> subprocess.Popen[str]:
@@ -95,7 +96,8 @@ def cluster() -> Iterator[Cluster]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    cluster = Cluster(process, folder, f"http://127.0.0.1:{dashboard}", f"http://127.0.0.1:{metrics}/metrics")
+    urls = (f"http://127.0.0.1:{port}" for port in (dashboard, agent, metrics))
+    cluster = Cluster(process, folder, *urls)
     try:
         wait_until_it_takes_jobs(cluster)
         yield cluster
@@ -104,14 +106,19 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_until_it_takes_jobs(cluster: Cluster) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline:
-        assert cluster.process.poll() is None, (cluster.folder / "start.log").read_text()
-        if scrape(f"{cluster.dashboard}/api/jobs/") is not None:
-            return
-        time.sleep(0.5)
-    raise AssertionError("the dashboard does not answer:\n" + (cluster.folder / "start.log").read_text())
+def wait_until_it_takes_jobs(cluster: Cluster, timeout_s: float = 180) -> None:
+    """Of its dashboard alone it would refuse them: "No available agent to submit job, please try again later"."""
+    needed = {
+        "the dashboard": f"{cluster.dashboard}/api/jobs/",
+        "the job agent": f"{cluster.agent}/api/local_raylet_healthz",
+    }
+    deadline = time.monotonic() + timeout_s
+    for name, url in needed.items():
+        while scrape(url) is None:
+            log = (cluster.folder / "start.log").read_text()
+            assert cluster.process.poll() is None, f"the cluster ended before {name} answered:\n{log}"
+            assert time.monotonic() < deadline, f"{name} does not answer at {url}:\n{log}"
+            time.sleep(0.5)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -133,7 +140,7 @@ def scrape(url: str) -> str | None:
 
 def zoetrope_metrics(cluster: Cluster) -> set[str]:
     """Names on the metrics endpoint that are ours."""
-    lines = (scrape(cluster.metrics) or "").splitlines()
+    lines = (scrape(f"{cluster.metrics}/metrics") or "").splitlines()
     return {line.split("{")[0] for line in lines if line.startswith("ray_zoetrope_")}
 
 
