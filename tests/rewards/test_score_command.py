@@ -103,7 +103,7 @@ def test_every_task_is_scored_beside_its_constant_answer(tmp_path: Path) -> None
         "spatial_grounding": "[0.42, 0.3, 0.55, 0.9]",
         "captioning": "A dog ran out.",
         "quality": "High quality",
-        "numerical": "3 cats",
+        "numerical": "**3**",
         "ocr": "OPEN ALL NIGHT",
         "free_form": "it rains",
         "regression": "3",
