@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+# macOS writes such a file beside each of its own, on disks of other systems and in archives: `._a.mp4`.
+APPLE_DOUBLE = "._"
 # Frames held at their full size at a time: a long clip at full size would not fit in memory.
 FRAMES_AT_ONCE = 8
 
@@ -100,7 +102,11 @@ class ImageFrames:
 def list_images(folder: Path) -> list[Path]:
     """The images of a folder in the order of their names, 2.jpg before 10.jpg."""
     found = (Path(entry.path) for entry in os.scandir(folder))
-    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [
+        path
+        for path in found
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(APPLE_DOUBLE)
+    ]
     return sorted(images, key=lambda path: _natural(path.name))
 
 

@@ -78,6 +78,18 @@ def read_intervals(text: str, most: int) -> tuple[Interval, ...]:
     return tuple(intervals)
 
 
+def read_time(text: str) -> float:
+    """Read a text that is one time, in seconds: `12.5`, `0:12.5`, `1 min 5 s`.
+
+    Raises:
+        Unreadable: it is anything else, or the time is not finite.
+    """
+    figures, outline = find_times(text)
+    if outline != FIGURE or not math.isfinite(figures[0].value):
+        raise Unreadable("not one finite time")
+    return figures[0].value
+
+
 def find_intervals(text: str) -> list[Pair]:
     """The interval of an answer or those of a list, as they stand in the text; empty where neither can be read."""
     for read in (_listed_pairs, lambda answer: [_the_pair(answer)]):

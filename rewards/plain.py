@@ -19,11 +19,18 @@ CJK = "\u3005-\u3006\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 
 _HIDDEN = "\u200b"
 _MINUS_SIGN_AND_BULLET = "\u2212\u2043"
+# Letters and a symbol without a shape: fillers of Hangul, and Braille without dots.
+_LETTERS_UNSEEN = "\u115f\u1160\u3164\uffa0\u2800"
 _RIGHT_ARROWS = "→⇒⟶⟹➔➙➜➝➞➡"
 # Forms of a character that are read as the character; of a superscript or a fraction that would change the value.
 _SAME = frozenset({"<wide>", "<narrow>", "<small>", "<font>", "<vertical>"})
 _REORDERING = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _HIDDEN_IN_A_WORD = re.compile(rf"(?<=[\w{MARK}]){_HIDDEN}++(?=[\w{MARK}])")
+
+
+def says_something(text: str) -> bool:
+    """Whether anything of a text can be seen."""
+    return any(unicodedata.category(c)[0] not in "CZM" and c not in _LETTERS_UNSEEN for c in text)
 
 
 class _Table(dict[int, str]):
@@ -63,6 +70,8 @@ def plain_characters(text: str) -> str:
 
 def _plain_character(character: str) -> str:
     category = unicodedata.category(character)
+    if category == "Cf" or character in _LETTERS_UNSEEN:
+        return _HIDDEN
     if unicodedata.decomposition(character).partition(" ")[0] in _SAME:
         same = unicodedata.normalize("NFKC", character)
         return same if same.isascii() else _plain_character(same) if len(same) == 1 else character
@@ -70,8 +79,6 @@ def _plain_character(character: str) -> str:
         return "–"
     if category.startswith("Z"):
         return " "
-    if category == "Cf":
-        return _HIDDEN
     if character in _RIGHT_ARROWS:
         return "→"
     if category[0] == "M" or category in ("Co", "Cs", "Cn"):
