@@ -32,8 +32,8 @@ _BRACKETED_PAIR = re.compile(_IN_BRACKETS)
 _KEYED_PAIR = re.compile(_KEYED, re.IGNORECASE)
 # Only the first of them is taken, so that `5 to 10 to 15` holds two pairs.
 _JOINED_PAIR = re.compile(rf"{_F}(?= ?(?:to|and|-{{1,3}}|[–~→到至]) ?{_ABOUT}{_F})", re.IGNORECASE)
-# A figure that is enumerated with another: `5 to 10, 15`, `5 to 10 or 15`.
-_ENUMERATED = re.compile(rf"{_F} ?(?:[,;] ?(?:or|and)?|/|or) ?{_F}", re.IGNORECASE)
+# A figure that is enumerated with another, or of which one is a part: `5 to 10, 15`, `5 to 10 or 15`, `5 to 10 of 100`.
+_ENUMERATED = re.compile(rf"{_F} ?(?:[,;] ?(?:or|and)?|/|or|of) ?{_F}", re.IGNORECASE)
 
 _ITEM = rf"(?:{_IN_BRACKETS}|\{{ ?(?:{_FORWARDS}|{_BACKWARDS}) ?\}})"
 _ONE_ITEM = re.compile(rf"{_IN_BRACKETS}|{_KEYED}", re.IGNORECASE)

@@ -22,7 +22,7 @@ from data.records import Response
 from data.schema import AnnotationError, VideoPrompt, decode_text
 from rewards import Score, Template
 from rewards.baselines import written
-from rewards.lines import IS_A_LIST, numbered_records
+from rewards.lines import numbered_records
 
 NO_PREDICTION = "no prediction has this id"
 BLOCKS = ("answer", "glue")
@@ -124,9 +124,7 @@ def _scored(
 
 
 def notes(predictions: Predictions, most: int = 5) -> Iterator[str]:
-    """That the file is a list, and what became of lines that were not used, the first of each kind by name."""
-    if predictions.is_list:
-        yield f"the file of predictions {IS_A_LIST}"
+    """What became of lines that were not used, the first of each kind by name."""
     if predictions.unknown:
         first = ", ".join(repr(name)[:80] for name in predictions.unknown[:most])
         yield f"{len(predictions.unknown):,} predictions have an id that no prompt has: {first}"

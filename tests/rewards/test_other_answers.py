@@ -141,6 +141,8 @@ def test_free_text_is_worth_its_mean_rouge(text: str, rouge: float) -> None:
         ("high quality", True, 1.0),
         ("  High Quality\n", True, 1.0),
         ("low quality", True, 0.0),
+        ("**High quality**", True, 1.0),
+        ('"Ｈigh quality"', True, 1.0),
         ("high", False, 0.0),
         ("high quality.", False, 0.0),
         ("", False, 0.0),
