@@ -39,7 +39,10 @@ def main(
     checkpoint: Checkpoint = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Score these answers instead, JSON Lines of id and response.", show_default=False),
+        typer.Option(
+            help="Score these answers instead, JSON Lines, or a JSON list, of id and response.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[
         bool,

@@ -37,6 +37,8 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"#!", "a script, not a video", "name the file itself"),
     (0, b"#EXTM3U", "a playlist, not a video", "download the video that it lists"),
 )
+# macOS writes such a file beside each of its own, on disks of other systems and in archives: `._a.mp4`.
+APPLE_DOUBLE = "._"
 _LEFTOVERS = (".part", ".partial", ".crdownload", ".opdownload", ".ytdl", ".aria2")
 _SPECIAL = (
     (stat.S_ISFIFO, "a pipe"),
@@ -131,7 +133,7 @@ def _broken_link(target: str) -> str:
 
 
 def _unfit_name(name: str) -> str | None:
-    if name.startswith("._"):
+    if name.startswith(APPLE_DOUBLE):
         return f"is a macOS resource file, not the video: use {name[2:]}"
     if name.lower().endswith(_LEFTOVERS):
         return f"is the leftover of an unfinished download: {_AGAIN}"

@@ -23,7 +23,8 @@ import numpy as np
 
 from data.sampling import Windows
 from data.schema import Task, VideoPrompt
-from rewards.times import MAX_CHARACTERS, TIME, to_seconds
+from rewards.intervals import find_intervals
+from rewards.words import TIME_UNITS
 
 # VideoChat-R1.5 takes more intervals than this for spraying.
 MAX_WINDOWS = 3
@@ -78,18 +79,25 @@ def retime(text: str, task: Task, moments: Sequence[float], duration: float) -> 
         duration: Length of the clip, seconds.
 
     Returns:
-        The response with the times in the block that answers with times replaced; those outside the clip stay.
+        The response with the times of the interval, or of the list, replaced in the block that answers with times;
+        those outside the clip stay.
     """
     tag = TIME_BLOCKS.get(task)
     if tag is None:
         return text
     # A block ends before the next tag of its kind, so that no text is scanned twice.
-    block = re.compile(rf"<{tag}>(?:(?!</?{tag}>).)*+</{tag}>", re.DOTALL)
+    block = re.compile(rf"<{tag}>((?:(?!</?{tag}>).)*+)</{tag}>", re.DOTALL)
     told = np.linspace(0.0, duration - moments[0], len(moments) + 1)
     true = [*moments, duration]
 
-    def on_video_clock(time: re.Match[str]) -> str:
-        seconds = to_seconds(time[0]) if len(time[0]) <= MAX_CHARACTERS else -1.0
-        return f"{np.interp(seconds, told, true):.2f}" if 0 <= seconds <= told[-1] else time[0]
+    def on_clip_clock(found: re.Match[str]) -> str:
+        content = found[1]
+        # From the last to the first, so that the places of those before stay.
+        for figure in sorted((end for pair in find_intervals(content) for end in pair), reverse=True):
+            if 0 <= figure.value <= told[-1]:
+                is_seconds = TIME_UNITS.get(figure.unit, 1.0) == 1.0
+                rest = content[figure.unit_start if is_seconds else figure.end :]
+                content = f"{content[: figure.start]}{np.interp(figure.value, told, true):.2f}{rest}"
+        return f"<{tag}>{content}</{tag}>"
 
-    return block.sub(lambda found: re.sub(TIME, on_video_clock, found[0]), text)
+    return block.sub(on_clip_clock, text)

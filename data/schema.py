@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.sampling import Windows
+from rewards.lines import NotUtf8, decode, numbered_lines
+from rewards.plain import says_something
 from rewards.targets import are_numbers, is_number
 from rewards.tasks import SPECS
 from rewards.tasks.tracking import NUM_BOXES as NUM_BOXES
@@ -128,21 +130,21 @@ class VideoPrompt:
 
 
 def annotation_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that say something, numbered from 1; only a newline ends one, not any Unicode separator in a text."""
+    """The lines that say something, numbered from 1, as `rewards.lines` tells them apart."""
     with Path(path).open("rb") as file:
-        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+        yield from numbered_lines(file)
 
 
 def decode_text(content: bytes) -> str:
     """UTF-8, with or without a byte order mark.
 
     Raises:
-        AnnotationError: it is not; the message says where.
+        AnnotationError: it is not; the message says what it is.
     """
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"not UTF-8 text at byte {error.start}") from error
+        return decode(content)
+    except NotUtf8 as error:
+        raise AnnotationError(str(error)) from error
 
 
 def write_annotations(path: str | Path, prompts: Iterable[VideoPrompt]) -> None:
@@ -250,7 +252,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_wording(value: Any) -> bool:
-    return _is_text(value) and not any(token in value for token in VISION_TOKENS)
+    return _is_text(value) and says_something(value) and not any(token in value for token in VISION_TOKENS)
 
 
 def _is_name(value: Any) -> bool:
@@ -282,10 +284,13 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "id": (_is_name, "text or a whole number"),
     "task": (_is_task, f"one of {', '.join(Task)}"),
     "video": (_is_path, "the path of a clip"),
-    "question": (_is_wording, "text without vision tokens"),
+    "question": (_is_wording, "text that is not blank, without vision tokens"),
     "duration": (_is_positive, "a positive number of seconds"),
     "target": (_is_target, "an object"),
-    "options": (_is_options, f"a list of at most {len(LETTERS)} texts without vision tokens"),
+    "options": (
+        _is_options,
+        f"a list of at most {len(LETTERS)} texts that are not blank, without vision tokens",
+    ),
     "box_frames": (_is_frames, "a list of frame numbers"),
     "span": (_is_span, "[start, end] in seconds, 0 <= start < end"),
     "frame_rate": (_is_positive, "a positive number of frames per second"),

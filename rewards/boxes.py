@@ -6,13 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 
+from rewards.plain import plain, without_markup
+from rewards.quantities import MAX_CHARACTERS, NUMBER
 from rewards.result import Unreadable
-from rewards.times import NUMBER, to_numbers
 
 Box = tuple[float, float, float, float]
 
 _BOX = rf"\[\s*+{NUMBER}(?:\s*+,\s*+{NUMBER}){{3}}\s*+\]"
 _BOX_LIST = re.compile(rf"\[\s*+{_BOX}(?:\s*+,\s*+{_BOX})*\s*+(?:,\s*+)?\]")
+_OPENS_A_LIST = re.compile(r"\[\s*+\[")
 _SEPARATORS = str.maketrans("[],", "   ")
 
 
@@ -27,11 +29,15 @@ def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
     """
     text = answer.strip()
     if not _BOX_LIST.fullmatch(text):
-        raise Unreadable("the answer is not a list of [x0, y0, x1, y1] boxes")
+        text = without_markup(plain(answer)).strip()
+        if not _BOX_LIST.fullmatch(text):
+            raise Unreadable("the answer is not a list of [x0, y0, x1, y1] boxes")
     spelled = text.translate(_SEPARATORS).split()  # it matched: between separators there is nothing else
     if len(spelled) != 4 * count:
         raise Unreadable(f"{len(spelled) // 4} boxes instead of {count}")
-    numbers = to_numbers(spelled)
+    if max(map(len, spelled)) > MAX_CHARACTERS:
+        raise Unreadable(f"a number is longer than {MAX_CHARACTERS} characters")
+    numbers = [float(number) for number in spelled]
     if not all(map(math.isfinite, numbers)):
         raise Unreadable("a coordinate is not finite")
     return tuple([(x0, y0, x1, y1) for x0, y0, x1, y1 in zip(*[iter(numbers)] * 4, strict=True)])
@@ -43,8 +49,8 @@ def read_box(answer: str) -> Box:
     Raises:
         Unreadable: anything else.
     """
-    text = answer.strip()
-    return read_boxes(text if text.startswith("[[") else f"[{text}]", 1)[0]
+    text = without_markup(plain(answer)).strip()
+    return read_boxes(text if _OPENS_A_LIST.match(text) else f"[{text}]", 1)[0]
 
 
 def clip(box: Box) -> Box:

@@ -4,38 +4,49 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
 
+from rewards.neighbours import FIGURE
+from rewards.quantities import Figure, find_times
 from rewards.result import Unreadable
-from rewards.times import TIME, UNIT, to_seconds
+from rewards.words import ENDS, STARTS
 
 Interval = tuple[float, float]
 
-_SEPARATORS = {"to", "and", "-", "–"}
+# What nearly every answer is, and what the grammar makes the same of.
+_TIME = r"([0-9]{1,14}(?:\.[0-9]{1,16})?)(?:\s?s(?:econds?)?)?"
+_USUAL = re.compile(rf"\s*+(?:[Ff]rom )?{_TIME}(?: to | and |\s?[-–]\s?){_TIME}\s*+")
+_USUAL_PAIR = rf"(?:\({_TIME}, ?{_TIME}\)|\[{_TIME}, ?{_TIME}\])"
+_USUAL_LIST = re.compile(rf"\s*+\[{_USUAL_PAIR}(?:, ?{_USUAL_PAIR})*\]\s*+")
+_USUAL_TIME = re.compile(_TIME)
 
-# A time stands on its own: not inside a word (but `from5to7` is read), nor a part of `1.2.3`, `1:2`, `12,5`,
-# `1/2` or of a number with other than ASCII digits. A minus straight after a number or a word is a dash,
-# anywhere else a sign.
-_ALONE_BEFORE = r"(?<![\d.\u2212])(?<!\d[:,/])(?:(?<![a-z_])|(?<=from)|(?<=to)|(?<=and))"
-_ALONE_AFTER = r"(?:(?![a-z_])|(?=to|and))"
-_LONE_TIME = re.compile(
-    rf"{_ALONE_BEFORE}({TIME})(?![.:,/]?\d)(?:{UNIT}{_ALONE_AFTER})?{_ALONE_AFTER}", re.IGNORECASE
-)
+_F = FIGURE
+_IN_BRACKETS = rf"\[ ?{_F} ?, ?{_F} ?\]|\( ?{_F} ?, ?{_F} ?\)"
+_STARTS, _ENDS = (rf"(?<!\w)(?:{keys}) ?[:=] ?{_F}" for keys in (STARTS, ENDS))
+_BETWEEN_KEYS = r" ?(?:[,;]|and\b)? ?(?:- )?"
+_FORWARDS, _BACKWARDS = rf"{_STARTS}{_BETWEEN_KEYS}{_ENDS}", rf"{_ENDS}{_BETWEEN_KEYS}{_STARTS}"
+_KEYED = rf"{_FORWARDS}|(?P<backwards>{_BACKWARDS})"
+_ABOUT = r"(?:(?:[~≈]|about|around|approximately|roughly) ?)?"
 
-_UNIT_TIME = rf"{TIME}(?:{UNIT})?"
-_INSIDE = rf"\s*+{_UNIT_TIME}\s*+,\s*+{_UNIT_TIME}\s*+"
-_PAIR = rf"(?:\({_INSIDE}\)|\[{_INSIDE}\])"
-_PAIRS = rf"\s*+(?:{_PAIR}(?:\s*+,\s*+{_PAIR})*\s*+(?:,\s*+)?)?"
-_BRACKETED = re.compile(_PAIR, re.IGNORECASE)
-_PAIR_LIST = re.compile(rf"\[{_PAIRS}\]|\({_PAIRS}\)", re.IGNORECASE)
-_TIME = re.compile(TIME)
+_BRACKETED_PAIR = re.compile(_IN_BRACKETS)
+_KEYED_PAIR = re.compile(_KEYED, re.IGNORECASE)
+# Only the first of them is taken, so that `5 to 10 to 15` holds two pairs.
+_JOINED_PAIR = re.compile(rf"{_F}(?= ?(?:to|and|-{{1,3}}|[–~→到至]) ?{_ABOUT}{_F})", re.IGNORECASE)
+# A figure that is enumerated with another, or of which one is a part: `5 to 10, 15`, `5 to 10 or 15`, `5 to 10 of 100`.
+_ENUMERATED = re.compile(rf"{_F} ?(?:[,;] ?(?:or|and)?|/|or|of) ?{_F}", re.IGNORECASE)
+
+_ITEM = rf"(?:{_IN_BRACKETS}|\{{ ?(?:{_FORWARDS}|{_BACKWARDS}) ?\}})"
+_ONE_ITEM = re.compile(rf"{_IN_BRACKETS}|{_KEYED}", re.IGNORECASE)
+_ITEMS = rf" ?(?:{_ITEM}(?: ?, ?{_ITEM})* ?(?:, ?)?)?"
+_LIST = re.compile(rf"\[{_ITEMS}\]|\({_ITEMS}\)", re.IGNORECASE)
+
+Pair = tuple[Figure, Figure]
 
 
 def read_interval(answer: str) -> Interval:
-    """Read the one interval of an answer block: `12.5s to 17 s`, `[12.5, 17]`, `0:12 - 0:17`.
+    """Read the one interval of an answer block: `12.5s to 17 s`, `[12.5, 17]`, `0:12 - 0:17`, `1 to 2 minutes`.
 
-    Words around it are passed over.
+    Words around it are passed over, unless they may change what its numbers mean.
 
     Returns:
         Start and end in seconds as written: they may be negative, infinite, reversed or beyond the clip.
@@ -43,12 +54,10 @@ def read_interval(answer: str) -> Interval:
     Raises:
         Unreadable: there is no interval, or more than one (`5 to 10 to 15` holds two).
     """
-    bracketed = (tuple(_TIME.findall(pair.group())) for pair in _BRACKETED.finditer(answer))
-    spelled = [*_joined_pairs(answer), *bracketed]
-    if len(spelled) != 1:
-        raise Unreadable(f"{'more than one' if spelled else 'no'} interval in the answer")
-    start, end = spelled[0]
-    return to_seconds(start), to_seconds(end)
+    if usual := _USUAL.fullmatch(answer):
+        return float(usual[1]), float(usual[2])
+    start, end = _the_pair(answer)
+    return start.value, end.value
 
 
 def read_intervals(text: str, most: int) -> tuple[Interval, ...]:
@@ -57,16 +66,75 @@ def read_intervals(text: str, most: int) -> tuple[Interval, ...]:
     Raises:
         Unreadable: not a list of pairs, too many, one that is reversed, or an end that is not finite.
     """
-    if not _PAIR_LIST.fullmatch(text.strip()):
-        raise Unreadable("not a list of (start, end) pairs")
-    spelled = _TIME.findall(text)
-    if len(spelled) > 2 * most:
+    if _USUAL_LIST.fullmatch(text):
+        times = list(map(float, _USUAL_TIME.findall(text)))
+        intervals = list(zip(times[::2], times[1::2], strict=True))
+    else:
+        intervals = [(start.value, end.value) for start, end in _listed_pairs(text)]
+    if len(intervals) > most:
         raise Unreadable(f"more than {most} intervals")
-    times = [to_seconds(time) for time in spelled]
-    intervals = tuple(zip(times[::2], times[1::2], strict=True))
     if not all(-math.inf < start <= end < math.inf for start, end in intervals):
         raise Unreadable("an interval is reversed or not finite")
-    return intervals
+    return tuple(intervals)
+
+
+def read_time(text: str) -> float:
+    """Read a text that is one time, in seconds: `12.5`, `0:12.5`, `1 min 5 s`.
+
+    Raises:
+        Unreadable: it is anything else, or the time is not finite.
+    """
+    figures, outline = find_times(text)
+    if outline != FIGURE or not math.isfinite(figures[0].value):
+        raise Unreadable("not one finite time")
+    return figures[0].value
+
+
+def find_intervals(text: str) -> list[Pair]:
+    """The interval of an answer or those of a list, as they stand in the text; empty where neither can be read."""
+    for read in (_listed_pairs, lambda answer: [_the_pair(answer)]):
+        try:
+            return read(text)
+        except Unreadable:
+            continue
+    return []
+
+
+def _the_pair(answer: str) -> Pair:
+    figures, outline = find_times(answer)
+    keyed = list(_KEYED_PAIR.finditer(outline))
+    bracketed, joined = list(_BRACKETED_PAIR.finditer(outline)), list(_JOINED_PAIR.finditer(outline))
+    places = [outline.count(_F, 0, match.start()) for match in (*keyed, *bracketed, *joined)]
+    is_enumerated = len(_ENUMERATED.findall(outline)) > len(bracketed) and not keyed
+    if len(places) != 1 or is_enumerated or (keyed and len(figures) != 2):
+        raise Unreadable(f"{'more than one' if places else 'no'} interval in the answer")
+    first, second = figures[places[0] : places[0] + 2]
+    if keyed and keyed[0]["backwards"]:
+        first, second = second, first
+    return _in_seconds(first, second, can_share=not keyed)
+
+
+def _listed_pairs(text: str) -> list[Pair]:
+    figures, outline = find_times(text)
+    if not _LIST.fullmatch(outline):
+        raise Unreadable("not a list of (start, end) pairs")
+    pairs = zip(figures[::2], figures[1::2], _ONE_ITEM.finditer(outline), strict=True)
+    ordered = [(b, a) if item["backwards"] else (a, b) for a, b, item in pairs]
+    return [_in_seconds(first, second, can_share=False) for first, second in ordered]
+
+
+def _in_seconds(first: Figure, second: Figure, can_share: bool) -> Pair:
+    """Start and end, where they can share one with the unit that the second names for both: `1 to 2 minutes`.
+
+    Raises:
+        Unreadable: a number without a unit stands beside one with another unit than seconds: `1 min to 80`.
+    """
+    if can_share and first.scale is None and not second.is_whole_time and second.scale not in (None, 1.0):
+        first = first._replace(value=first.value * (second.scale or 1.0), scale=second.scale)
+    for one, other in ((first, second), (second, first)):
+        if one.scale is None and (other.scale not in (None, 1.0) or (other.is_whole_time and other.unit)):
+            raise Unreadable("of two times only one has a unit")
+    return first, second
 
 
 def format_intervals(intervals: Iterable[Interval]) -> str:
@@ -151,14 +219,3 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
 
 def _has_length(interval: Interval) -> bool:
     return -math.inf < interval[0] < interval[1] < math.inf
-
-
-def _joined_pairs(answer: str) -> Iterator[tuple[str, ...]]:
-    """Spelling of every two neighbouring times with a separator, and nothing else, between them."""
-    for left, right in pairwise(_LONE_TIME.finditer(answer)):
-        start, end = left.group(1), right.group(1)
-        between = answer[left.end() : right.start()].strip().lower()
-        if not between and end.startswith("-"):  # `12.5 -17`: the minus is the separator
-            between, end = "-", end[1:]
-        if between in _SEPARATORS:
-            yield start, end

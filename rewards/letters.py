@@ -7,12 +7,25 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from string import ascii_uppercase
 
+from rewards.plain import CJK, MARK, plain, plain_characters, without_marks
 from rewards.result import Unreadable
 
-# A letter by itself: not inside a word (`Could`, `T-shirt`, `it's`) and not in an abbreviation (`e.g.`,
-# `U.S.`), which the first branch swallows.
+_LETTERS = tuple(ascii_uppercase)
+# A letter by itself: not inside a word (`Could`, `T-shirt`, `it's`), no unit or accented letter, and not in an
+# abbreviation (`e.g.`, `U.S.`), which the first branch swallows.
 _LONE_LETTER = re.compile(
-    r"(?<!\w)(?<!\w['’-])(?:(?:[A-Za-z]\.){2,}(?:[A-Za-z]\b)?|([A-Za-z])(?!\w)(?!['’-]\w))"
+    rf"(?<![\w°{MARK}])(?<!\w['’-])(?:(?:[A-Za-z]\.){{2,}}(?:[A-Za-z]\b)?|([A-Za-z])(?![\w+#°%{MARK}])(?!['’-]\w))"
+)
+# Where a Chinese or Japanese word begins or ends beside a letter, there is no blank.
+_CJK_BESIDE_A_LETTER = re.compile(rf"(?<=[{CJK}])(?=[A-Za-z])|(?<=[A-Za-z])(?=[{CJK}])")
+# What is said not to be the answer: `not A`, `A is wrong`, `不是A`; the article of `not a cat` is none.
+_OPTION = r"(?-i:[Ab-hj-zB-HJ-Z](?![\w'’])|[aiI](?![\w'’])(?!\s\w))"
+_BEFORE_IT = r"(?:(?:the|option|choice|answer)\W{1,3}){0,3}"
+_DENIED = re.compile(
+    rf"(?:(?<![A-Za-z])(?:not|neither|except|excluding)|n['’]t)\W{{1,3}}{_BEFORE_IT}{_OPTION}"
+    r"|(?<!\w)[A-Za-z]\W{1,3}(?:is|seems)(?: not\b|n['’]t\b| (?:clearly )?(?:wrong|incorrect|false)\b)"
+    r"|[不非除没沒][选選是了\s]{0,3}[A-Za-z](?!\w)|(?<!\w)[A-Za-z]\s?(?:选项\s?)?(?:是\s?)?[不错錯]",
+    re.IGNORECASE,
 )
 _WORD_FOLLOWS = re.compile(r"\s++[\"'“‘(]?(?!(?:or|and|is)\b)(?:\w['’-]?\w|\d)")
 _SENTENCE_OPENS = re.compile(r"(?:[.!?):*–-]\s?|\n)\Z")
@@ -35,12 +48,18 @@ def read_letter(answer: str, num_options: int | None = None, options: Sequence[s
         The letter in upper case.
 
     Raises:
-        Unreadable: no letter, two different ones, or a letter beyond the options.
+        Unreadable: no letter, two different ones, one that is said to be wrong, or a letter beyond the options.
     """
+    if (alone := answer.strip()) in _LETTERS[:num_options]:
+        return alone
+    options = tuple(map(plain_characters, options))
+    answer = _CJK_BESIDE_A_LETTER.sub(" ", without_marks(plain(answer)))
     if letter := _letter_with_its_text(answer, options):
         return letter
-    own = _own_letters(tuple(options))
+    own = _own_letters(options)
     letters = set(_letters(own.sub("text", answer) if own else answer))
+    if _DENIED.search(answer):
+        raise Unreadable("a letter that is said not to be the answer")
     if len(letters) != 1:
         raise Unreadable("no letter in the answer" if not letters else "more than one letter in the answer")
     letter = letters.pop()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import re
 
+from rewards.quantities import find_numbers
 from rewards.result import Unreadable
-from rewards.times import MAX_CHARACTERS
 
-# A number stands outside words, times and dates; commas may group its digits by thousands. A unit may follow it.
-_WHOLE = r"(?:[0-9]{1,3}+(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
-_NUMBER = re.compile(
-    rf"(?<![\w.,/:\u2212])[+-]?(?:{_WHOLE}(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?(?![.,/:]?[0-9])"
-)
+# What nearly every answer is, and what the grammar makes the same of.
+_ALONE = re.compile(r"\s*+([+-]?[0-9]{1,15}(?:\.[0-9]{1,15})?)\s*+")
+# A group of thousands or two items, an amount or so many millions: `[1,250]`, `$5 m`.
+_AMBIGUOUS = re.compile(r"\[\s*+[0-9]++,[0-9]|[$£€¥₹]\s*+[0-9.,]++\s?[A-Za-z]")
 
 
 def format_number(number: float) -> str:
@@ -20,18 +19,20 @@ def format_number(number: float) -> str:
     return repr(number).removesuffix(".0")
 
 
-def read_number(answer: str) -> float:
-    """Read the one number of an answer: `42`, `-3.5`, `1,250`, `$4.20`, `about 12 cm`, `The answer is 7.`.
+def read_number(text: str) -> float:
+    """Read the one number of a text: `42`, `-3.5`, `1,250`, `$4.20`, `about 12 cm`, `The answer is 7.`.
 
     Raises:
-        Unreadable: there is none or more than one, it is not finite, or longer than 32 characters.
+        Unreadable: there is none or more than one, it is not finite or longer than 32 characters, or what stands beside
+            it may change its value: `3k`, `5%`, `5 dozen`, `1,5`.
     """
-    spelled = _NUMBER.findall(answer)
-    if len(spelled) != 1:
-        raise Unreadable(f"{'more than one' if spelled else 'no'} number in the answer")
-    if len(spelled[0]) > MAX_CHARACTERS:
-        raise Unreadable(f"a number is longer than {MAX_CHARACTERS} characters")
-    number = float(spelled[0].replace(",", ""))
-    if not math.isfinite(number):
+    if alone := _ALONE.fullmatch(text):
+        return float(alone[1])
+    figures = find_numbers(text).figures
+    if len(figures) != 1:
+        raise Unreadable(f"{'more than one' if figures else 'no'} number in the answer")
+    if _AMBIGUOUS.search(text):
+        raise Unreadable("a number that can be read in two ways")
+    if not math.isfinite(figures[0].value):
         raise Unreadable("the number is not finite")
-    return number
+    return figures[0].value

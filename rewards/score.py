@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, BinaryIO, NoReturn
 
 import typer
 from rich.console import Console
 
+from rewards.lines import IS_A_LIST, numbered_records
 from rewards.predictions import Sample, parse_sample
 from rewards.result import Score
 from rewards.scoring import Scorer
 from rewards.summary import Summary
 from rewards.tasks import TASKS
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 console = Console(stderr=True, markup=False, highlight=False)
 
@@ -45,7 +44,10 @@ class ScoringMode(StrEnum):
 
 def main(
     input_path: Annotated[
-        Path, typer.Option("--input", help="JSON Lines of id, task, response, target, duration.")
+        Path,
+        typer.Option(
+            "--input", help="JSON Lines of id, task, response, target, duration; a JSON list is read too."
+        ),
     ],
     mode: Annotated[ScoringMode, typer.Option(help="Which definition of the rewards.")] = ScoringMode.strict,
     output_path: Annotated[Path | None, typer.Option("--output", help="Default: standard output.")] = None,
@@ -68,12 +70,12 @@ def main(
         try:
             if output_path and output_path.exists() and output_path.samefile(input_path):
                 stop(f"--output {output_path} would overwrite the input")
-            lines = files.enter_context(input_path.open("rb"))
+            file = files.enter_context(input_path.open("rb"))
             if output_path:
                 output = files.enter_context(output_path.open("w", encoding="ascii"))
         except OSError as error:
             stop(f"cannot open {error.filename}: {error.strerror}")
-        for sample in read_samples(lines):
+        for sample in read_samples(file, str(input_path)):
             score = score_sample(sample, scorers)
             summary.add(sample, score)
             if score is not None:
@@ -88,20 +90,24 @@ def main(
     raise typer.Exit(1 if summary.bad else 0)
 
 
-def read_samples(lines: Iterable[bytes]) -> Iterator[Sample]:
-    """The sample of every line that is not blank; tells of bad lines and repeated ids as it meets them."""
+def read_samples(file: BinaryIO, name: str) -> Iterator[Sample]:
+    """The sample of every line that is not blank; tells of bad lines and repeated ids as it meets them.
+
+    A file that is a JSON list is told to be one, and each of its items counts as a line.
+    """
+    is_list, records = numbered_records(file)
+    if is_list:
+        tell(f"{name} {IS_A_LIST}")
+    kind = "item" if is_list else "line"
     first_use: dict[object, int] = {}
-    for number, line in enumerate(lines, start=1):
-        line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
-        if not line.strip():
-            continue
+    for number, line in records:
         sample = parse_sample(line)
         if sample.problem:
             fate = "scored 0" if sample.task else "unscored"
-            tell(f"line {number}: {sample.problem} ({fate})")
+            tell(f"{kind} {number}: {sample.problem} ({fate})")
         first = first_use.setdefault(sample.id, number)
         if sample.id is not None and first != number:
-            tell(f"line {number}: warning: id {sample.id!a} was used on line {first}; both count")
+            tell(f"{kind} {number}: warning: id {sample.id!a} was used on {kind} {first}; both count")
         yield sample
 
 

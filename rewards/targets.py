@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from rewards.boxes import Box
 from rewards.intervals import Interval
 from rewards.letters import read_letter
+from rewards.plain import says_something
 from rewards.result import Unreadable
 from rewards.spec import Choices
 
@@ -83,7 +84,7 @@ def read_text_target(target: Mapping[str, Any], key: str) -> str:
         BadTarget: it is none.
     """
     text = target.get(key)
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not says_something(text):
         raise BadTarget(f"target.{key} must be a text that is not blank")
     return text
 

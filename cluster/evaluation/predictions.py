@@ -19,9 +19,10 @@ from cluster.inputs.benchmarks import Benchmark, all_prompts, plain_ids
 from cluster.records.eval_records import EvalSample
 from cluster.runtime.judge_access import judge_settings
 from data.records import Response
-from data.schema import AnnotationError, VideoPrompt, annotation_lines, decode_text
+from data.schema import AnnotationError, VideoPrompt, decode_text
 from rewards import Score, Template
 from rewards.baselines import written
+from rewards.lines import numbered_records
 
 NO_PREDICTION = "no prediction has this id"
 BLOCKS = ("answer", "glue")
@@ -37,6 +38,7 @@ class Predictions:
         unusable: Why the line of a prompt has none, by prompt id.
         unknown: Ids that no prompt has.
         problems: `file:line: reason` of lines that were not used.
+        is_list: Whether the file is one JSON list, whose items stand for lines.
     """
 
     responses: dict[str, str] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Predictions:
     unusable: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    is_list: bool = False
 
     def template(self, of_responses: Template) -> str:
         """By which they are read: bare answers as `direct` asks for them, responses as the configuration does."""
@@ -53,28 +56,36 @@ class Predictions:
 
 
 def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions:
-    """Read a file of predictions, JSON Lines. Of two lines with one id the first counts.
+    """Read a file of predictions, JSON Lines or one JSON list. Of two lines, or items, with one id the first counts.
 
     Raises:
         OSError: it cannot be read.
     """
     found = Predictions()
     full_ids = plain_ids(benchmarks) | {prompt.id: prompt.id for prompt in all_prompts(benchmarks)}
-    for number, line in annotation_lines(path):
-        try:
-            fields = _fields(line)
-        # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
-        except (ValueError, RecursionError) as error:
-            found.problems.append(f"{path}:{number}: {error}")
-            continue
-        name = full_ids.get(str(fields["id"]))
-        if name is None:
-            found.unknown.append(str(fields["id"]))
-        elif name in found.responses or name in found.unusable:
-            found.problems.append(f"{path}:{number}: id {fields['id']!r:.80} was used on an earlier line")
-        else:
-            _take(fields, name, found)
+    with path.open("rb") as file:
+        found.is_list, records = numbered_records(file)
+        for number, record in records:
+            place = f"{path}: item {number}" if found.is_list else f"{path}:{number}"
+            _read(record, place, full_ids, found)
     return found
+
+
+def _read(record: bytes, place: str, full_ids: Mapping[str, str], found: Predictions) -> None:
+    try:
+        fields = _fields(record)
+    # What json makes of a line beyond its own error: a number of 5,000 digits, brackets a thousand deep.
+    except (ValueError, RecursionError) as error:
+        found.problems.append(f"{place}: {error}")
+        return
+    name = full_ids.get(str(fields["id"]))
+    if name is None:
+        found.unknown.append(str(fields["id"]))
+    elif name in found.responses or name in found.unusable:
+        kind = "item" if found.is_list else "line"
+        found.problems.append(f"{place}: id {fields['id']!r:.80} was used on an earlier {kind}")
+    else:
+        _take(fields, name, found)
 
 
 def score_predictions(
@@ -119,7 +130,8 @@ def notes(predictions: Predictions, most: int = 5) -> Iterator[str]:
         yield f"{len(predictions.unknown):,} predictions have an id that no prompt has: {first}"
     if predictions.problems:
         first = "; ".join(predictions.problems[:most])
-        yield f"{len(predictions.problems):,} lines of the predictions were not used: {first}"
+        kind = "items" if predictions.is_list else "lines"
+        yield f"{len(predictions.problems):,} {kind} of the predictions were not used: {first}"
 
 
 def _fields(line: bytes) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Charades-STA as published: `VIDEO start end##query.` a line, in seconds; durations are in the CSV files of Charades.
+"""Charades-STA as published: `VIDEO start end##query.` a line, in seconds or
+clock times; durations are in the CSV files of Charades.
 
 Source: github.com/jiyanggao/TALL (`charades_sta_train.txt`, `charades_sta_test.txt`) and the annotations of Charades
 (`Charades_v1_train.csv`, `Charades_v1_test.csv`: columns `id` and `length`, among others).
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from data.readers.entries import Entry, Fields, broken, read_number, sentence
+from data.readers.entries import Entry, Fields, broken, read_time, sentence
 from data.readers.files import DamagedFile, read_lines, read_table
 from data.readers.spec import DatasetError, DatasetSpec
 from data.readers.videos import Videos
@@ -36,10 +37,10 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
             yield damage.entry
     videos, queries = Videos(spec.videos_folder), Counter[str]()
     for place, line in read_lines(spec.annotations):
-        if line is None:
-            yield broken(place, "not UTF-8 text")
+        if isinstance(line, AnnotationError):
+            yield broken(place, str(line))
             continue
-        video = line.partition(" ")[0]
+        video = next(iter(line.split()), "")
         yield Entry(place, partial(_fields, line, f"{video}/{queries[video]}", durations, videos))
         queries[video] += 1
 
@@ -67,6 +68,6 @@ def _fields(line: str, name: str, durations: dict[str, str], videos: Videos) -> 
         "task": "temporal_grounding",
         "video": videos.find(video),
         "question": sentence(query),
-        "duration": read_number(durations[video], "length"),
-        "target": {"interval": [read_number(start, "start"), read_number(end, "end")]},
+        "duration": read_time(durations[video], "length"),
+        "target": {"interval": [read_time(start, "start"), read_time(end, "end")]},
     }

@@ -8,6 +8,9 @@ from typing import Any, NoReturn, TypeVar
 
 from data.readers.spec import DatasetSpec
 from data.schema import AnnotationError
+from rewards import intervals, numbers
+from rewards.plain import says_something
+from rewards.result import Unreadable
 from rewards.targets import is_number
 
 T = TypeVar("T")
@@ -76,6 +79,14 @@ def take_number(entry: Any, key: str) -> float:
     return value
 
 
+def take_wording(entry: Any, key: str) -> str:
+    """A text that says something. Raises as `take` does."""
+    text = take(entry, key, str)
+    if not says_something(text):
+        raise AnnotationError(f"{key} must not be blank")
+    return text
+
+
 def part_of(entry: Mapping[str, Any], key: str) -> Fields:
     """The part of its benchmark that an entry says it belongs to; nothing where it does not."""
     value = entry.get(key)
@@ -83,18 +94,24 @@ def part_of(entry: Mapping[str, Any], key: str) -> Fields:
 
 
 def read_number(text: str, what: str) -> float:
-    """A finite number from text, thousands separated by commas or not.
+    """The finite number that a text is, by the rules for answers: `1,250` is 1250, and `1,5` is none.
 
     Raises:
         AnnotationError: it is none.
     """
+    return _by(numbers.read_number, text, f"{what} must be a number")
+
+
+def read_time(text: str, what: str) -> float:
+    """The seconds that a text is, by the rules for answers: `12.5`, `0:12.5`. Raises as `read_number` does."""
+    return _by(intervals.read_time, text, f"{what} must be a time in seconds")
+
+
+def _by(read: Callable[[str], float], text: str, wanted: str) -> float:
     try:
-        value = float(text.replace(",", ""))
-    except ValueError:
-        raise AnnotationError(f"{what} must be a number, found {text!r:.60}") from None
-    if not is_number(value):
-        raise AnnotationError(f"{what} must be finite, found {text!r:.60}")
-    return value
+        return read(text)
+    except Unreadable as error:
+        raise AnnotationError(f"{wanted}, found {text!r:.60}: {error}") from error
 
 
 def sentence(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from data.readers.entries import Entry, Fields, broken
 from data.schema import AnnotationError, annotation_lines, decode_text
+from rewards.lines import NotUtf8, decode
 
 
 class DamagedFile(Exception):
@@ -107,17 +108,22 @@ def read_object(path: Path) -> tuple[dict[str, Any], list[Entry]]:
     return value, repeated
 
 
-def read_lines(path: Path) -> Iterator[tuple[str, str | None]]:
-    """Place and text of every line that says something; None for one that is not UTF-8.
+def read_lines(path: Path) -> Iterator[tuple[str, str | AnnotationError]]:
+    """Place and text of every line that says something, or why it cannot be read.
 
     Raises:
         OSError: the file cannot be read.
     """
     for number, line in annotation_lines(path):
         try:
-            yield f"{path}:{number}", decode_text(line).strip()
-        except AnnotationError:
-            yield f"{path}:{number}", None
+            text = decode_text(line).strip()
+            if "\r" in text:
+                raise AnnotationError(
+                    "a carriage return within the line; save the file with one kind of line ends"
+                )
+            yield f"{path}:{number}", text
+        except AnnotationError as error:
+            yield f"{path}:{number}", error
 
 
 def read_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -139,7 +145,7 @@ def read_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 def _text(path: Path) -> str:
     content = path.read_bytes()
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DamagedFile(f"{path}:{line}", f"not UTF-8 text at byte {error.start}") from error
+        return decode(content)
+    except NotUtf8 as error:
+        line = content.count(b"\n", 0, error.place) + 1
+        raise DamagedFile(f"{path}:{line}", str(error)) from error

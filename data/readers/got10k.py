@@ -43,8 +43,8 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
         folders = sorted(path for path in spec.annotations.iterdir() if path.is_dir())
         listed = [(str(path), path.name) for path in folders]
     for place, name in listed:
-        if name is None or "\0" in name:
-            yield broken(place, "not the name of a folder")
+        if isinstance(name, AnnotationError) or "\0" in name:
+            yield broken(place, f"not the name of a folder: {name}")
         else:
             frames, labels = spec.videos_folder / name, spec.annotations / name
             yield Entry(place, partial(_fields, name, frames, labels))
@@ -61,17 +61,17 @@ def _fields(name: str, folder: Path, labels: Path) -> Fields:
     meta = _meta(labels / "meta_info.ini")
     sizes = _sizes([images[index] for index in chosen] if images else [], meta.get("resolution", ""))
     boxes = [_box(rows[index], *size) for index, size in zip(chosen, sizes, strict=True)]
-    frame_rate = _frame_rate(meta.get("anno_fps", ""))
+    frame_rate, kind = _frame_rate(meta.get("anno_fps", "")), meta.get("object_class", "")
     target = {
         "boxes": [box or [0.0] * 4 for box in boxes],
-        **({"class": meta["object_class"]} if "object_class" in meta else {}),
+        **({"class": kind} if kind else {}),
         **_visibility(labels, len(rows), chosen, boxes),
     }
     return {
         "id": name,
         "task": "tracking",
         "video": str(folder),
-        "question": f"the {meta['object_class']}" if "object_class" in meta else "the object",
+        "question": f"the {kind or 'object'}",
         "duration": len(rows) / frame_rate,
         "target": target,
         "box_frames": chosen,
@@ -147,5 +147,10 @@ def _size(image: Path) -> tuple[int, int]:
 
 
 def _frame_rate(text: str) -> float:
-    number = re.match(r"\s*(\d+(?:\.\d+)?)", text)
-    return float(number[1]) if number and float(number[1]) > 0 else FRAME_RATE
+    """Of `10Hz`; what is published for every sequence where a sequence does not say."""
+    if not text.strip():
+        return FRAME_RATE
+    rate = read_number(text.strip().removesuffix("Hz"), "anno_fps")
+    if not rate > 0:
+        raise AnnotationError(f"anno_fps must be positive, found {text!r:.60}")
+    return rate

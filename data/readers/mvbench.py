@@ -60,7 +60,8 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 
     `annotations` is the folder of the JSON files, or one of them.
     """
-    files = sorted(spec.annotations.glob("*.json")) if spec.annotations.is_dir() else [spec.annotations]
+    found = spec.annotations.glob("[!.]*.json") if spec.annotations.is_dir() else [spec.annotations]
+    files = sorted(found)
     if not files:
         yield broken(str(spec.annotations), "the folder holds no JSON files")
     videos = Videos(spec.videos_folder)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.schema import LETTERS, AnnotationError
+from rewards.plain import plain_characters
 
 _LABEL = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[.):]) ?")
 
@@ -15,7 +16,7 @@ def without_labels(options: Sequence[Any]) -> list[Any]:
     """The options without their letters, if every one of them carries the letter of its position."""
     if not all(isinstance(option, str) for option in options):
         return list(options)
-    labels = [_LABEL.match(option) for option in options]
+    labels = [_LABEL.match(plain_characters(option)) for option in options]
     letters = [(label[1] or label[2]) if label else "" for label in labels]
     if letters != list(LETTERS[: len(options)]):
         return list(options)
@@ -28,7 +29,8 @@ def letter_in(answer: str) -> str:
     Raises:
         AnnotationError: it is none of these.
     """
-    label = _LABEL.match(f"{answer.strip()}." if len(answer.strip()) == 1 else answer)
+    text = plain_characters(answer).strip()
+    label = _LABEL.match(f"{text}." if len(text) == 1 else text)
     if label is None:
         raise AnnotationError(f"the answer must be the letter of an option, found {answer!r:.60}")
     return label[1] or label[2]

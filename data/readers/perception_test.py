@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from data.readers.entries import Entry, Fields, part_of, same_length, take, take_number
+from data.readers.entries import Entry, Fields, part_of, same_length, take, take_number, take_wording
 from data.readers.files import object_entries
 from data.readers.options import letter_at
 from data.readers.spec import DatasetSpec
@@ -81,7 +81,7 @@ def _track(item: Any, metadata: Any) -> tuple[Fields, int]:
     chosen = [start + k * (len(boxes) - start) // NUM_BOXES for k in range(NUM_BOXES)]
     fields = {
         "task": "tracking",
-        "question": f"the {take(item, 'label', str)}",
+        "question": f"the {take_wording(item, 'label')}",
         # All of them count, where `is_masked` too: the cup games hide the object on purpose.
         "target": {"boxes": [boxes[index] for index in chosen]},
         "box_frames": [frames[index] for index in chosen],

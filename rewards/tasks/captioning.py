@@ -11,6 +11,7 @@ from pydantic import Field
 from rewards.constants import best_of, spread
 from rewards.judge import LexicalJudge
 from rewards.measures import harmonic_mean_of, mean_of
+from rewards.plain import says_something
 from rewards.spec import Case, Choices, Constant, Items, Part, Question, TaskOptions, TaskSpec
 from rewards.targets import BadTarget, read_text_target
 from rewards.texts import read_text
@@ -39,13 +40,13 @@ def _read_truth(target: Mapping[str, Any], choices: Choices) -> Caption:
     events = target.get("events")
     if events is None:
         return Caption(read_text_target(target, "caption"), None)
-    if not isinstance(events, (list, tuple)) or not events or not all(_says_something(e) for e in events):
+    if not isinstance(events, (list, tuple)) or not events or not all(_is_event(e) for e in events):
         raise BadTarget("target.events must be a list of texts, none of them blank, or be left out")
     return Caption(read_text_target(target, "caption"), tuple(events))
 
 
-def _says_something(event: object) -> bool:
-    return isinstance(event, str) and bool(event.strip())
+def _is_event(event: object) -> bool:
+    return isinstance(event, str) and says_something(event)
 
 
 def _problem(question: Question) -> str | None:

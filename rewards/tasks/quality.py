@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rewards import paper
 from rewards.constants import most_frequent
 from rewards.measures import mean_of
+from rewards.plain import plain, without_marks
 from rewards.result import Unreadable
 from rewards.spec import (
     Case,
@@ -54,8 +55,11 @@ def _problem(question: Question) -> str | None:
 
 
 def _read(text: str, case: Case[Label, TaskOptions]) -> str:
-    label = _plain(read_text(text))
-    if case.truth.allowed and label not in case.truth.allowed:
+    allowed, label = case.truth.allowed, _plain(read_text(text))
+    if not allowed or label in allowed:
+        return label
+    label = _plain(without_marks(plain(text)))
+    if label not in allowed:
         raise Unreadable("the answer is none of the labels")
     return label
 

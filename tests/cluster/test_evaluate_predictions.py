@@ -117,6 +117,22 @@ def test_a_line_per_sample_says_what_came_of_it(recipe: Path) -> None:
     assert (missing["score"], missing["reason"]) == (None, "no prediction has this id")
 
 
+def test_a_json_list_is_read_and_told_once(recipe: Path) -> None:
+    path = recipe.with_name("predictions.json")
+    path.write_text(
+        json.dumps([{"id": "a", "answer": "1 to 3"}, {"id": "a", "answer": "2 to 3"}, [5]], indent=1)
+    )
+    done = CliRunner().invoke(app, ["--config", str(recipe), "--predictions", str(path)])
+    assert done.exit_code == 0, done.output
+    assert (
+        done.stderr == f"{path} is a JSON list rather than JSON Lines; its items are read, numbered from 1\n"
+    )
+    (unused,) = results_of(recipe).notes
+    assert f"{path}: item 2: id 'a' was used on an earlier item" in unused
+    assert f"{path}: item 3: expected a JSON object" in unused
+    assert figures(results_of(recipe), "mine")["mIoU"] == "25.00"
+
+
 def test_an_answer_without_tags_is_well_formed(recipe: Path) -> None:
     """The thinking template asks a response to think first; nobody asked that of a bare answer."""
     evaluate(recipe, [{"id": "a", "answer": "1 to 3"}, {"id": "b", "response": "<answer>2 to 4</answer>"}])

@@ -69,6 +69,23 @@ TIMES = (0.0, 3.0, 5.0, 6.25, 7.5, 8.75, 12.0, 16.0)
             "<think>at 5.0 or 7.5</think><answer>from 5.62s to 6.25s</answer>",
         ),
         (Task.TEMPORAL_GROUNDING, "<answer>-3 to 21</answer>", "<answer>-3 to 21</answer>"),
+        (Task.TEMPORAL_GROUNDING, "<answer>0.125 to 0.25 min</answer>", "<answer>6.25 to 12.00</answer>"),
+        (
+            Task.TEMPORAL_GROUNDING,
+            "<answer>**7.5** s → 0 min 10 s.</answer>",
+            "<answer>**6.25** s → 7.50</answer>",
+        ),
+        (
+            Task.TEMPORAL_GROUNDING,
+            "<answer>In 2 of them: 5 to 15</answer>",
+            "<answer>In 2 of them: 5.00 to 12.00</answer>",
+        ),
+        (Task.TEMPORAL_GROUNDING, "<answer>5 to 10 %</answer>", "<answer>5 to 10 %</answer>"),
+        (
+            Task.GROUNDED_QA,
+            '<glue>[{"end": 15, "start": 5}, ["0:07.5", "0:10"]]</glue>',
+            '<glue>[{"end": 12.00, "start": 5.00}, ["6.25", "7.50"]]</glue>',
+        ),
         (Task.TEMPORAL_GROUNDING, "5.0 to 15.0", "5.0 to 15.0"),
         (
             Task.GROUNDED_QA,

@@ -103,7 +103,7 @@ def test_every_task_is_scored_beside_its_constant_answer(tmp_path: Path) -> None
         "spatial_grounding": "[0.42, 0.3, 0.55, 0.9]",
         "captioning": "A dog ran out.",
         "quality": "High quality",
-        "numerical": "3 cats",
+        "numerical": "**3**",
         "ocr": "OPEN ALL NIGHT",
         "free_form": "it rains",
         "regression": "3",
@@ -270,3 +270,33 @@ def test_the_help_says_where_a_benchmarks_metrics_are() -> None:
     command = [sys.executable, "-m", "rewards.score", "--help"]
     shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120).stdout
     assert "cluster.evaluate" in shown and "--predictions" in shown
+
+
+@pytest.mark.parametrize("form", ["lines apart", "one line", "marked"])
+def test_a_json_list_is_read_and_told_once(tmp_path: Path, form: str) -> None:
+    bad = {"id": "x", "task": "tracking"}
+    text = json.dumps([*GOOD, bad, GOOD[0]], indent=None if form == "one line" else 1)
+    file = tmp_path / "list.json"
+    file.write_text(text, encoding="utf-8-sig" if form == "marked" else "utf-8")
+    run = score(file)
+    assert run.returncode == 1
+    assert run.stderr.count("is a JSON list rather than JSON Lines") == 1
+    assert "item 6: missing response, target (scored 0)" in run.stderr
+    assert "item 7: warning: id 'tg-1' was used on item 1; both count" in run.stderr
+    of_lines = score(write(tmp_path, [*GOOD, bad, GOOD[0]]))
+    assert "JSON list" not in of_lines.stderr
+    assert run.stdout == of_lines.stdout
+
+
+def test_a_list_that_is_cut_short_costs_its_end(tmp_path: Path) -> None:
+    file = tmp_path / "list.json"
+    file.write_text(json.dumps(GOOD)[:-30])
+    run = score(file)
+    assert len(strict_json(run.stdout)) == len(GOOD) - 1
+    assert f"item {len(GOOD)}: not JSON" in run.stderr
+
+
+def test_a_list_as_the_first_of_several_lines_is_a_bad_line(tmp_path: Path) -> None:
+    run = score(write(tmp_path, [b"[1, 2]", *GOOD]))
+    assert "line 1: expected a JSON object, found list" in run.stderr and "rather than" not in run.stderr
+    assert len(strict_json(run.stdout)) == len(GOOD)

@@ -403,7 +403,9 @@ def test_lines_in_another_encoding_cost_themselves(tmp_path: Path) -> None:
     spec = SAMPLES["charades_sta"](tmp_path)
     spec.annotations.write_bytes("3MSZA 1 2##a café.\n".encode("latin-1") + b"3MSZA 1 2##a door.\n")
     reading = read(spec)
-    assert reading.problems == [f"{spec.annotations}:1: not UTF-8 text"]
+    assert reading.problems == [
+        f"{spec.annotations}:1: not UTF-8 text at byte 16, probably Latin-1; save the file as UTF-8"
+    ]
     assert [prompt.question for prompt in reading.prompts] == ["a door"]
 
 

@@ -1,0 +1,109 @@
+"""How people and models write values: what each text is read as, and what must not be read at all."""
+
+# ruff: noqa: RUF001 - dashes, letters and digits that look like others are what this is about
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def listed(table: str) -> list[str]:
+    """The texts of a table, which bars part; a bar at the end of a line parts it from the next."""
+    return table.strip("\n").replace("|\n", "|").split("|")
+
+
+def meanings(tables: Mapping[T, str]) -> dict[str, T]:
+    """What each text means."""
+    return {text: meaning for meaning, table in tables.items() for text in listed(table)}
+
+
+# Of 65 s to 80 s, all of which are read.
+INTERVALS = listed(
+    """
+65 to 80|from 65s to 80s|65—80|65―80|65‒80|65−80|65 ~ 80|~65→80|65 --> 80|**65** to **80**|`65` - `80`|
+“65” to “80”|_65 to 80_|65 sec. to 80 sec.|65 Seconds TO 80 SECONDS|1:05 - 1:20|01:05.00 – 01:20.00|1:05 to 80|
+1:05 min to 1:20 min|1 min 5 s to 1 min 20 s|1m5s to 1m20s|1 minute 5 seconds to 80 seconds|1 min. 5 s to 80 s|
+00:01:05.000 --> 00:01:20.000|1 minute and 5 seconds to 1 minute and 20 seconds|65秒到80秒|从65秒到80秒|1分5秒到1分20秒|
+65秒至80秒之间|６５～８０|１：０５ - １：２０|［65，80］|["01:05", "01:20"]|[[65, 80]]|{"start": 65, "end": 80}|
+{"end": "1:20", "start": "1:05"}|{"interval": [65, 80]}|start: 65 s, end: 80 s|end_time = 80; start_time = 65|
+Start: 65, End: 80.|\\boxed{65 to 80}|<b>65</b> to <b>80</b>|```json [65, 80] ```|
+65.0 - 80.0 seconds (about 1 minute)|65\u00a0to\u202f80|\u200b65 to 80\ufeff|between 65 and 80|
+65 to 80 when she sits down|she stands (65 to about 80)|6.5e1 to 8e1|$65$ to $80$|𝟔𝟓 to 𝟖𝟎|0065 to 80
+"""
+)
+
+# Of which a person reads other values than the figures, or several, or none.
+NO_INTERVALS = listed(
+    """
+10 to 20 %|10% to 20%|10 to 20 percent|frames 10 to 20|frame 10 to frame 20|10 to 20 (frames)|10帧到20帧|
+10 to 20 ms|10k to 20k|10 to 20 k|10 to 20 million|10 to 20 dozen|10² to 20²|10½ to 20|10 1/2 to 20|10*2 to 20|
+10 x 2 to 20|10×2 to 20|10^2 to 20|10,5 to 20,5|10.000,5 to 20|1,010 to 1,020|10 to 20 days|10 to 20 pm|
+In minutes: 10 to 20|10 to 20, all in minutes|minutes 10 to 20|scene 10 to 20|not 10 to 20|−10 to 20|10 to −20|
+10'30" to 20'|10" to 20"|1 min 75 s to 20 min|1.5 min 5 s to 20 min|1 min 5 to 20 min|1 min to 20|
+10 to 1 min 20 s|start: 1, end: 20 min|10:75 to 20|1:02 h to 1:20 h|1M to 2M|1\u200b0 to 20|1\u00ad0 to 20|
+\u202e10 to 20|1٠ to 20|⑩ to 20|Ⅹ to 20|10\u0305 to 20|10--20|10..20|10 to 20 or 30|10 to 20, 30|10 20|
+10 to 20 and a half|第10秒到第20秒|1分半到2分|10万到20万|10 to 20 apples|10÷2 to 20|10 to 20 $|10 to 20 €|10 to 20!|
+start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20
+"""
+)
+
+NUMBERS: dict[str, float | None] = meanings(
+    {
+        5.0: """
+5|５|**5**|"5"|`5`|\\boxed{5}|$5$|5.|x = 5|答案是5|5个|{"answer": 5}|[5]|~5|\u200f5|5\u00ad|€5|5 cm|𝟓|5\n|
+It is 5, as said
+""",
+        -5.0: """
+-5|－5|(-5)|-5 °C|= -5
+""",
+        1250.0: """
+1,250|1，250|1250|1.25e3|$1,250
+""",
+        None: """
+−5|–5|‑5|- 5|minus 5|negative 5|5 (negative)|-$5|--5|+-5|5½|½|5 ½|1_000|0x10|10²|10⁵|3k|3 K|3M|2 million|5万|3/4|
+3 1/2|5 dozen|10^2|10**2|2 * 3|5×10³|5 x 10|5%|5 %|5％|5 percent|1,5|0,250|1,2345|1.000,5|1'000|1 000|1\u202f250|
+12,50|[1,250]|٥|①|Ⅻ|1\ufe0f\u20e3|5\u0305|6\u200b5|\u202e56|1.2.3|1:02|5·3|3٫5|5 out of 10|5 or six|five|
+at least 5|more than 5|not 5|up to 5|5 or more|5th|No. 5|#5|5m|$5 m|5 min|2 hours|5!|5+|±5|>5|5-|5 apples|
+5 and a half|half 5|twice 5|百分之5|第5|5个半|不到5|5倍|5 per second|1e999
+""",
+    }
+)
+
+LETTERS: dict[str, str | None] = meanings(
+    {
+        "B": """
+选B|答案：B|Ｂ|（Ｂ）|**B**|(B)|B。|\\boxed{B}|$B$|_B_|「B」|{"answer": "B"}|B选项|选项B是正确的|𝐁|<b>B</b>|`B`|B\ufeff
+""",
+        None: """
+不是B|not B|It isn't B|B is wrong|B、C|Ⓑ|В|B\u0301|B\u200bat|\u202eB|B+|20 °B|neither A|B²|B1
+""",
+    }
+)
+
+# What can stand around a number, by what it multiplies the value with; None where nobody can know.
+AROUND: dict[str, float | None] = meanings(
+    {
+        1.0: """
+{}| {} |**{}**|"{}"|({})|`{}`|{}.|is {}|{} in all|{} cm|\\boxed{{{}}}|约{}|{}个|~{}|<b>{}</b>|\u200b{}\u200e
+""",
+        1000.0: """
+{}k|{} k|{} thousand|{}千|{}e3|{}×10³|{} x 10^3
+""",
+        0.01: """
+{}%|{} %|{} percent|百分之{}|{} hundredths|{}/100
+""",
+        12.0: """
+{} dozen|{}*12|12 * {}|{} × 12|a dozen times {}
+""",
+        -1.0: """
+–{}|−{}|‒{}|- {}|minus {}|负{}
+""",
+        None: """
+{}½|{} ½|{}²|{}₂|{} to 7|{}/7|7/{}|{},5|{}.5.5|{}٣|{}\u20e3|{}帧|{} frames|{}:30|{}'|{}"|not {}|> {}|{}+|
+{} or so more|①{}|{}Ⅳ
+""",
+    }
+)
