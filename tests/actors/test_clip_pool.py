@@ -44,7 +44,7 @@ def make_pool() -> Iterator[MakePool]:
     started: list[Any] = []
 
     def make(
-        loaders: int = 1, max_bytes: int = 2**30, timeout_s: float = 20.0, loader_timeout_s: float = 20.0
+        loaders: int = 1, max_bytes: int = 2**30, timeout_s: float = 120.0, loader_timeout_s: float = 60.0
     ) -> tuple[ClipPool, dict[str, Any]]:
         actor = ray.remote(num_cpus=0.1)(VideoLoader)
         handles = {f"loader-{n}": actor.remote(CONTRACT, loader_timeout_s) for n in range(loaders)}
@@ -65,7 +65,7 @@ def about(
 
 def fetch(ref: ray.ObjectRef | None) -> Clip:
     assert isinstance(ref, ray.ObjectRef)
-    return ray.get(ref, timeout=30)
+    return ray.get(ref, timeout=120)
 
 
 def test_clips_come_in_order_by_reference(make_pool: MakePool, folder: Path) -> None:
@@ -113,7 +113,7 @@ def test_prefetched_clips_are_waiting(make_pool: MakePool, folder: Path) -> None
     prompts = [about(folder / f"{number}.mp4") for number in range(3)]
     pool.prefetch(prompts)
     assert pool.metrics()["misses"] == 3
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while pool.metrics()["loading"]:
         assert time.monotonic() < end
         pool.prefetch([])
@@ -164,7 +164,7 @@ def test_a_request_keeps_what_it_asks_for_while_prefetched_clips_arrive(
     zero, one = about(folder / "0.mp4"), about(folder / "1.mp4")
     pool.request([zero])
     pool.prefetch([one])
-    ray.wait([load.report for load in pool._loading.values()], timeout=30)
+    ray.wait([load.report for load in pool._loading.values()], timeout=120)
     assert [fetch(ref).total_frames for ref in pool.request([zero, one])] == [64, 65]
     assert pool.metrics()["misses"] == 2
 
@@ -184,7 +184,7 @@ def test_a_dead_loader_is_named(make_pool: MakePool, folder: Path) -> None:
     started = time.monotonic()
     with pytest.raises(ActorFailure, match="loader-1 failed while decoding clips"):
         pool.request([about(folder / "2.mp4"), about(folder / "3.mp4")])
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 100, "it was waited for"
 
 
 def test_a_loader_that_does_not_answer_is_named(
