@@ -46,7 +46,8 @@ In minutes: 10 to 20|10 to 20, all in minutes|minutes 10 to 20|scene 10 to 20|no
 10 to 1 min 20 s|start: 1, end: 20 min|10:75 to 20|1:02 h to 1:20 h|1M to 2M|1\u200b0 to 20|1\u00ad0 to 20|
 \u202e10 to 20|1٠ to 20|⑩ to 20|Ⅹ to 20|10\u0305 to 20|10--20|10..20|10 to 20 or 30|10 to 20, 30|10 20|
 10 to 20 and a half|第10秒到第20秒|1分半到2分|10万到20万|10 to 20 apples|10÷2 to 20|10 to 20 $|10 to 20 €|10 to 20!|
-start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20
+start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20|
+twenty 10 to 20|10 –-20|不是10到20|10 to 20 of the clip|10 to 20 of 100
 """
 )
 
@@ -75,10 +76,12 @@ at least 5|more than 5|not 5|up to 5|5 or more|5th|No. 5|#5|5m|$5 m|5 min|2 hour
 LETTERS: dict[str, str | None] = meanings(
     {
         "B": """
-选B|答案：B|Ｂ|（Ｂ）|**B**|(B)|B。|\\boxed{B}|$B$|_B_|「B」|{"answer": "B"}|B选项|选项B是正确的|𝐁|<b>B</b>|`B`|B\ufeff
+选B|答案：B|Ｂ|（Ｂ）|**B**|(B)|B。|\\boxed{B}|$B$|_B_|「B」|{"answer": "B"}|B选项|选项B是正确的|𝐁|<b>B</b>|`B`|B\ufeff|
+Not clear, B|B: not a cat|No, B
 """,
         None: """
-不是B|not B|It isn't B|B is wrong|B、C|Ⓑ|В|B\u0301|B\u200bat|\u202eB|B+|20 °B|neither A|B²|B1
+不是B|not B|It isn't B|B is wrong|B、C|Ⓑ|В|B\u0301|B\u200bat|\u202eB|B+|20 °B|neither A|B²|B1|
+The wrong one is B|B can't be|cannot be B|can't be B|rule out B|anything but B|~~B~~|B以外
 """,
     }
 )
@@ -106,4 +109,12 @@ AROUND: dict[str, float | None] = meanings(
 {} or so more|①{}|{}Ⅳ
 """,
     }
+)
+
+# Pieces of which a long answer may consist.
+RUNS = listed(
+    """
+ |start: 5, |1|1,|1.|1:|1 s |5 to |[|[5, |(5, 10), |(|*|**5** |"|"5|'|_|`|<b>|\\boxed{|$|$5|a|A |到|5到|秒|–|-|- |½|²|
+\u200b|a\u200b|\u0301|\u202e|５|not |don't |A is |A不|5 of |~~
+"""
 )
