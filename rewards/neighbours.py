@@ -20,7 +20,7 @@ REACH = 100
 
 _F = FIGURE
 _CURRENCIES = "$£€¥₹"
-_LITTLE_WORDS = "(?:about|around|approximately|roughly|the|a|at|from|in|is|are|of|to|between)"
+_LITTLE_WORDS = "(?:about|around|approximately|roughly|the|a|at|from|in|is|are|be|of|to|between)"
 _WORD = re.compile("[a-z]++")
 _ANYWHERE = re.compile(rf"[%‰{ODD_FIGURE}]|~~|{any_of(words.CJK_KINDS)}")
 _A_PART_MORE = re.compile(rf"{_F} (?:and )?(?:a |one |three )?{any_of(words.PARTS)}\b", re.IGNORECASE)
@@ -31,7 +31,7 @@ _AHEAD = (
     rf"(?<!{_F})(?<!{_F} )(?<!{_F}-)(?<!{_F} -)(?<!{_F}--)(?<!{_F} --)[-–] ?[~≈]? ?[{_CURRENCIES}]?",
     r"""[^\w\s.,;:=!?()\[\]{}"'“”‘’「」『』【】~≈→–\-…。、；|>] """,
     r"[<>!≠≤≥±+*/×÷^]=? ?",
-    rf"(?<!\w){any_of(words.CHANGES_AHEAD)}\W{{1,3}}(?:{_LITTLE_WORDS}\W{{1,3}}){{0,3}}",
+    rf"(?:(?<!\w){any_of(words.CHANGES_AHEAD)}|n['’]t)\W{{1,3}}(?:{_LITTLE_WORDS}\W{{1,3}}){{0,3}}",
     r"\bup to ",
     rf"(?<!\w){any_of(words.NAMES_AHEAD)} ",
     rf"(?<!\w)(?:one|{any_of(words.NUMERALS)})[ -]",

@@ -49,7 +49,7 @@ CJK_NUMERALS = (
 )
 # Directly before a number, and before little words before it.
 CHANGES_AHEAD = """
-not n't no nor never neither except than least most under over below above exceeds exceeding max maximum minimum
+not cannot no nor never neither except than least most under over below above exceeds exceeding max maximum minimum
 half twice double triple thrice times by plus
 """
 # Directly before a number they make it a name.
