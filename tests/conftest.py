@@ -8,6 +8,11 @@ import shutil
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # Makefile's choices for a Ray of the tests.
 KEPT = {"RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"}
