@@ -36,7 +36,7 @@ def address_problem(base_url: str) -> str | None:
     except ValueError:
         return "is no address"
     if "@" in parts.netloc:
-        return "holds a user or a password, which files and messages would show; name a variable in judge.api_key_variable"
+        return "holds a user or a password, which files would show; give judge.api_key_variable instead"
     if "?" in base_url or "#" in base_url:
         return (
             "must end with a path: what follows ? or # may be a secret, which files and messages would show"

@@ -96,8 +96,8 @@ class JudgeStore:
                     if beside.exists():
                         beside.rename(self._path.with_name(aside + suffix))
                 self.problem = (
-                    f"the judge's file {self._path} cannot be used: {error}; it is now {aside}, its questions are asked "
-                    "anew and requests are counted from 0"
+                    f"the judge's file {self._path} cannot be used: {error}; it is now {aside}, its "
+                    "questions are asked anew and requests are counted from 0"
                 )
                 return _connected(self._path)
 
