@@ -41,107 +41,23 @@ RECORD_SECONDS = 5e-6
 # What `_work` takes on the machine that the bound is meant for.
 WORK_SECONDS = 0.025
 
-PIECES = [
-    *(" ", "\t", "\n", "\r\n", " \n", " \n\n", "\v\f", "\u00a0", "\u2003 ", "\u3000", "\u2028", "\x00"),
-    *(
-        "\u200b",
-        "a\u200b",
-        "e\u0301",
-        "\u0301",
-        "\ud800",
-        "\u3164",
-        "😀",
-        "👩‍👩‍👧",
-        "中",
-        "中A",
-        "五",
-        "é",
-        "²",
-        "٣",
-    ),
-    *(
-        "<",
-        "</",
-        "<answer>",
-        "</answer>",
-        "<answer></answer>",
-        "<think><answer><glue>",
-        "</glue></answer>",
-        "<b>",
-    ),
-    *(
-        "</think> <answer>x",
-        "<answer>5 to 6</answer>",
-        "&lt;answer&gt;",
-        "[",
-        "[[ ",
-        "]",
-        "(",
-        ")",
-        "{",
-        "}",
-        "[(",
-    ),
-    *(
-        "[(1, 2), ",
-        "(5, ",
-        "[0.1, 0.2, 0.3, 0.4], ",
-        "1",
-        "0",
-        "9,",
-        "1,000",
-        "1,000,",
-        "1.",
-        ".1",
-        "1:",
-        "00:12:",
-    ),
-    *(
-        "1-",
-        "1e",
-        "-5 ",
-        "5 to ",
-        "5 m 3 s ",
-        "5–10, ",
-        "start: 5 ",
-        "€5 ",
-        "5%",
-        "not 5 ",
-        "-",
-        "- -",
-        "–",
-        "→",
-    ),
-    *(
-        ".",
-        "…",
-        ":",
-        ";",
-        ",",
-        ", ",
-        "a",
-        "y",
-        "A",
-        "a ",
-        "A. ",
-        "a.",
-        "(A) ",
-        "A-",
-        "a's ",
-        "not A ",
-        "not the ",
-    ),
-    *("'", '"', "“", "$", "* a", "**a** ", "__a", "`", "```", "\\", "\\boxed{", "\\(", "'a' ", '"a":'),
-    *(", and ", " then ", " and then", "after  ", "followed by ", "Choice one answer from ["),
-    *(
-        piece + " " * 999
-        for piece in ("a", "5", ",", ", and", "5 to", "after", "not", "[5", "</think>", "A.")
-    ),
-]
+# Apart by a broken bar.
+PIECES = (
+    " ¦\t¦\n¦\r\n¦ \n¦ \n\n¦\x0b\x0c¦\xa0¦\u2003 ¦\u3000¦\u2028¦\x00¦\u200b¦a\u200b¦e\u0301¦"
+    "\u0301¦\ud800¦\u3164¦😀¦👩\u200d👩\u200d👧¦中¦中A¦五¦é¦²¦٣¦<¦</¦<answer>¦</answer>¦"
+    "<answer></answer>¦<think><answer><glue>¦</glue></answer>¦<b>¦</think> <answer>x¦"
+    "<answer>5 to 6</answer>¦&lt;answer&gt;¦[¦[[ ¦]¦(¦)¦{¦}¦[(¦[(1, 2), ¦(5, ¦"
+    "[0.1, 0.2, 0.3, 0.4], ¦1¦0¦9,¦1,000¦1,000,¦1.¦.1¦1:¦00:12:¦1-¦1e¦-5 ¦5 to ¦5 m 3 s ¦"
+    "5–10, ¦start: 5 ¦€5 ¦5%¦not 5 ¦-¦- -¦–¦→¦.¦…¦:¦;¦,¦, ¦a¦y¦A¦a ¦A. ¦a.¦(A) ¦A-¦a's ¦not A ¦"
+    "not the ¦'¦\"¦“¦$¦* a¦**a** ¦__a¦`¦```¦\\¦\\boxed{¦\\(¦'a' ¦\"a\":¦, and ¦ then ¦"
+    " and then¦after  ¦followed by ¦Choice one answer from ["
+)
+PADDED = ("a", "5", ",", ", and", "5 to", "after", "not", "[5", "</think>", "A.")
 SHUFFLED = random.Random(0)
 WORDS = ["".join(SHUFFLED.choices("abcdefghijklmnopqrstuvwxyz", k=5)) for _ in range(CHARACTERS // 6)]
 TEXTS = {
-    **{repr(piece)[:40]: (piece * CHARACTERS)[:CHARACTERS] for piece in dict.fromkeys(PIECES)},
+    **{repr(piece): (piece * CHARACTERS)[:CHARACTERS] for piece in PIECES.split("¦")},
+    **{f"{piece!r} and blanks": ((piece + " " * 999) * CHARACTERS)[:CHARACTERS] for piece in PADDED},
     "words": " ".join(WORDS)[:CHARACTERS],
     "sentences": ". ".join(WORDS)[:CHARACTERS],
     "characters": "".join(SHUFFLED.choices([chr(code) for code in range(0x20, 0x3100)], k=CHARACTERS)),
