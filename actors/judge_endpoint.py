@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -91,6 +92,9 @@ class Endpoint:
         headers = {"Accept-Encoding": "identity"}
         if settings.api_key:
             headers["Authorization"] = f"Bearer {settings.api_key}"
+        # They log a server's status line and headers, which may hold the key that it was sent.
+        for library in ("httpx", "httpcore"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         # A deadline of ours around each attempt replaces httpx's, which a trickle of bytes would never meet.
         self._client = httpx.AsyncClient(
             base_url=settings.base_url,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ TABLES = """
     CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY CHECK (id = 1), requests INTEGER NOT NULL);
     INSERT OR IGNORE INTO spending VALUES (1, 0);
 """
+COLUMNS = {"answers": ["question", "verdicts"], "spending": ["id", "requests"]}
 # What SQLite says of a file that is damaged, or none of its own.
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 # A file and what SQLite keeps beside it, which would be played back into the file that takes its place.
@@ -126,13 +127,15 @@ def _prepare(connection: sqlite3.Connection) -> None:
     """
     # A machine that loses power may lose the last answers, and no write waits for the disk.
     connection.execute("PRAGMA synchronous = OFF")
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables <= {"answers", "spending"}:
-        raise _Damaged("it holds tables of another program")
+    tables = [
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT GLOB 'sqlite_*'"
+        )
+    ]
+    if any(_columns(connection, table) != COLUMNS.get(table) for table in tables):
+        raise _Damaged("its tables are another program's")
     connection.executescript(TABLES)
-    columns = [_columns(connection, table) for table in ("answers", "spending")]
-    if columns != [["question", "verdicts"], ["id", "requests"]]:
-        raise _Damaged("its tables have other columns")
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise _Damaged(str(found))
@@ -141,8 +144,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise _Damaged("it does not say how many requests were spent")
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> Sequence[str]:
-    return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))]
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

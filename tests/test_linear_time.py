@@ -57,7 +57,7 @@ SHUFFLED = random.Random(0)
 WORDS = ["".join(SHUFFLED.choices("abcdefghijklmnopqrstuvwxyz", k=5)) for _ in range(CHARACTERS // 6)]
 TEXTS = {
     **{repr(piece): (piece * CHARACTERS)[:CHARACTERS] for piece in PIECES.split("¦")},
-    **{f"{piece!r} and blanks": ((piece + " " * 999) * CHARACTERS)[:CHARACTERS] for piece in PADDED},
+    **{f"{piece!r} and blanks": ((piece + " " * 999) * 100)[:CHARACTERS] for piece in PADDED},
     "words": " ".join(WORDS)[:CHARACTERS],
     "sentences": ". ".join(WORDS)[:CHARACTERS],
     "characters": "".join(SHUFFLED.choices([chr(code) for code in range(0x20, 0x3100)], k=CHARACTERS)),
