@@ -19,7 +19,7 @@ from actors.judge_reply import MAX_BODY_BYTES, EndpointError
 from tests.actors.judge_server import JudgeServer, serving
 
 EVENTS = ["a dog runs", "it rains"]
-TIMEOUT_S = 0.3
+TIMEOUT_S = 0.2
 VALUES = [
     *(
         "null",
@@ -99,24 +99,24 @@ STATUS += [
 def content(dice: random.Random) -> str:
     """What the model says: verdicts, of which a part may be something else."""
     verdicts = dice.choices(
-        ["entailed", "missing", "contradicted", "maybe"], [4, 4, 4, 1], k=dice.choice([2, 2, 2, 1, 3])
+        ["entailed", "missing", "contradicted", "maybe"], [20, 6, 6, 1], k=dice.choice([2] * 8 + [1, 3])
     )
     text = json.dumps({"verdicts": verdicts})
-    if dice.random() < 0.3:
+    if dice.random() < 0.15:
         text = text.replace(json.dumps(verdicts[0]), dice.choice(VALUES), 1)
-    return dice.choice(["", "", "so: ", "```json\n", "{"]) + text + dice.choice(["", "", "\n```", "}", "."])
+    return dice.choice(["", "", "so: ", "```json\n"]) + text + dice.choice([""] * 4 + ["\n```", "}", "."])
 
 
 def body(dice: random.Random) -> bytes:
     """A chat completion with damage to its values, its bytes or neither."""
     completion = json.dumps({"choices": [{"message": {"content": content(dice)}}]})
-    if dice.random() < 0.2:
+    if dice.random() < 0.1:
         completion = dice.choice([f'{{"choices": {value}}}' for value in VALUES] + VALUES)
-    raw = bytearray(completion.encode(dice.choice(["utf-8"] * 6 + ["utf-16", "utf-32"]), "surrogatepass"))
-    for _ in range(dice.choice([0, 0, 0, 1, 3])):
+    raw = bytearray(completion.encode(dice.choice(["utf-8"] * 12 + ["utf-16", "utf-32"]), "surrogatepass"))
+    for _ in range(dice.choice([0] * 6 + [1, 3])):
         place = dice.randrange(len(raw) + 1)
         raw[place : place + dice.randrange(4)] = dice.randbytes(dice.randrange(4))
-    if dice.random() < 0.2:
+    if dice.random() < 0.1:
         del raw[dice.randrange(len(raw) + 1) :]
     return bytes(raw) + b" " * (2 * MAX_BODY_BYTES if dice.random() < 0.005 else 0)
 
@@ -161,7 +161,7 @@ def sending(wire: bytes, pause_s: float) -> Callable[[JudgeServer, BaseHTTPReque
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("count", [1_000, pytest.param(200_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [600, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_any_reply_ends_in_verdicts_or_an_endpoint_error(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

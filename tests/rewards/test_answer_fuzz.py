@@ -1,4 +1,4 @@
-"""Damaged answers of all tasks: none raises, every reward is in range, and the format is right only where all was read."""
+"""Damaged answers of all tasks: none raises, rewards are in range, and the format is right only where all was read."""
 
 from __future__ import annotations
 
