@@ -8,14 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actors.judge_endpoint import (
-    EVENTS_PER_REQUEST,
-    BudgetSpent,
-    Endpoint,
-    EndpointError,
-    JudgeSettings,
-    UnreadableAnswer,
-)
+from actors.judge_endpoint import EVENTS_PER_REQUEST, Endpoint, JudgeSettings
+from actors.judge_reply import BudgetSpent, EndpointError, UnreadableAnswer
 from actors.judge_store import JudgeStore
 from rewards.judge import Judge, LexicalJudge
 
@@ -67,6 +61,7 @@ class EndpointJudge:
         self._answers: dict[Question, list[bool]] = {}
         self._failure: EndpointError | None = None
         self._counts: Counter[str] = Counter()
+        self._spent = 0
         self._problems: dict[str, str] = {}
 
     def events(self, caption: str) -> list[str]:
@@ -95,7 +90,13 @@ class EndpointJudge:
 
     def report(self) -> JudgeReport:
         """Counters since the start."""
-        return JudgeReport(requests=self._store.spent, problems=dict(self._problems), **self._counts)
+        try:
+            self._spent = self._store.spent
+        except EndpointError as error:
+            # The substitute has taken over by then, and a report must not end what it keeps going.
+            self._problems["JudgeStore"] = str(error)
+        problems = self._problems | ({"JudgeStore": self._store.problem} if self._store.problem else {})
+        return JudgeReport(requests=self._spent, problems=problems, **self._counts)
 
     def _answer(self, questions: Sequence[Question]) -> None:
         self._failure = None
@@ -121,7 +122,7 @@ class EndpointJudge:
         return verdicts
 
     async def _ask_part(self, events: Sequence[str], caption: str) -> list[bool]:
-        known = self._store.get(self._endpoint.body(events, caption))
+        known = self._store.get(self._endpoint.body(events, caption), len(events))
         if known is not None:
             self._counts["cached"] += 1
             return known

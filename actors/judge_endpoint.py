@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -17,16 +18,16 @@ from urllib.parse import urlsplit
 
 import httpx
 from aiolimiter import AsyncLimiter
-from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
+
+from actors.judge_key import address_problem, clean_key, masked
+from actors.judge_reply import GLANCE, PassingError, check_status, read_body, read_verdicts
 
 ATTEMPTS = 4
 # Longest wait between two attempts, whatever the server asks for, seconds.
 MAX_PAUSE_S = 20.0
 BACK_OFF = wait_random_exponential(multiplier=0.5, max=8.0)
-# Too slow, in conflict, too many: as passing as the server's own errors from 500 on.
-PASSING_STATUS = (408, 409, 429)
 # Beyond a verdict per event; a model that reasons aloud needs room, one that rambles should not cost more.
 ANSWER_TOKENS = 2048
 # Most events judged by one request; asked about many more, a model may lose count of its verdicts.
@@ -56,6 +57,9 @@ class JudgeSettings:
         max_requests: Most requests that `cache` may count.
         timeout_s: Longest one attempt may take, seconds.
         fallback: Who judges when the endpoint cannot: nobody, which is an error, or the lexical judge.
+
+    Raises:
+        ValueError: the key cannot be sent, or the address would show a secret; the message holds neither.
     """
 
     base_url: str
@@ -68,45 +72,10 @@ class JudgeSettings:
     timeout_s: float = 10.0
     fallback: Literal["stop", "lexical"] = "stop"
 
-
-class EndpointError(RuntimeError):
-    """The endpoint cannot be used; the message says why."""
-
-
-class BudgetSpent(EndpointError):
-    """There are no requests left to spend."""
-
-
-class PassingError(EndpointError):
-    """It may be usable a moment later.
-
-    Attributes:
-        pause_s: How long the server asks to wait, seconds.
-    """
-
-    def __init__(self, message: str, pause_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.pause_s = pause_s
-
-
-class UnreadableAnswer(PassingError):
-    """The model answered, but not with one verdict per event."""
-
-
-class _Verdicts(BaseModel):
-    verdicts: list[Literal["entailed", "contradicted", "missing"]]
-
-
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-
-
-class _Completion(BaseModel):
-    choices: list[_Choice]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "api_key", clean_key(self.api_key))
+        if problem := address_problem(self.base_url):
+            raise ValueError(f"base_url {problem}")
 
 
 class Endpoint:
@@ -119,7 +88,13 @@ class Endpoint:
     def __init__(self, settings: JudgeSettings, spend: Callable[[], None]) -> None:
         self._settings, self._spend = settings, spend
         self._limiter = AsyncLimiter(1, 60.0 / settings.requests_per_minute)
-        headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        # Not compressed: what is read can then be bounded as it comes.
+        headers = {"Accept-Encoding": "identity"}
+        if settings.api_key:
+            headers["Authorization"] = f"Bearer {settings.api_key}"
+        # They log a server's status line and headers, which may hold the key that it was sent.
+        for library in ("httpx", "httpcore"):
+            logging.getLogger(library).setLevel(logging.WARNING)
         # A deadline of ours around each attempt replaces httpx's, which a trickle of bytes would never meet.
         self._client = httpx.AsyncClient(
             base_url=settings.base_url,
@@ -159,13 +134,23 @@ class Endpoint:
         self._spend()
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                response = await self._client.post("chat/completions", json=self.body(events, description))
+                return await self._answer(events, description)
         except TimeoutError:
             raise PassingError(f"no answer within {self._settings.timeout_s:g} s") from None
-        except httpx.HTTPError as error:
-            raise PassingError(f"{type(error).__name__}: {error}") from error
-        _check_status(response)
-        return read_verdicts(response.content, len(events))
+        # A server's bytes may be beyond httpx too: a header or an address in no encoding that it knows.
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+            # Without its cause, which may quote what the server sent back: the key.
+            problem = masked(f"{type(error).__name__}: {error}", self._settings.api_key)
+            raise PassingError(problem[: 2 * GLANCE]) from None
+
+    async def _answer(self, events: Sequence[str], description: str) -> list[bool]:
+        body = self.body(events, description)
+        async with self._client.stream("POST", "chat/completions", json=body) as response:
+            content = await read_body(response)
+        # Masked before it is cut, so that no part of the key is left.
+        shown = masked(content.decode("utf-8", "backslashreplace"), self._settings.api_key)[:GLANCE]
+        check_status(response, shown)
+        return read_verdicts(content, len(events), shown)
 
 
 def is_loopback(host: str) -> bool:
@@ -185,37 +170,6 @@ def _without_proxy(base_url: str) -> dict[str, None]:
 def longest_question_s(timeout_s: float) -> float:
     """Longest that one question may take with its retries, the wait for its turn not counted, seconds."""
     return ATTEMPTS * timeout_s + (ATTEMPTS - 1) * MAX_PAUSE_S
-
-
-def read_verdicts(body: bytes, count: int) -> list[bool]:
-    """The verdicts in a server's answer; the JSON may stand after reasoning or in a code block.
-
-    Raises:
-        UnreadableAnswer: it is no chat completion, or does not hold `count` verdicts.
-    """
-    try:
-        completion = _Completion.model_validate_json(body)
-        text = (completion.choices[0].message.content if completion.choices else None) or ""
-        verdicts = _Verdicts.model_validate_json(text[text.rfind("{") : text.rfind("}") + 1]).verdicts
-    except ValidationError as error:
-        raise UnreadableAnswer(f"not the JSON asked for: {body[:200]!r}") from error
-    if len(verdicts) != count:
-        raise UnreadableAnswer(f"{len(verdicts)} verdicts for {count} events")
-    return [verdict == "entailed" for verdict in verdicts]
-
-
-def _check_status(response: httpx.Response) -> None:
-    status = response.status_code
-    problem = f"HTTP {status}: {response.text[:200]}"
-    if status in PASSING_STATUS or status >= 500:
-        raise PassingError(problem, _asked_pause(response.headers.get("retry-after", "")))
-    if status != httpx.codes.OK:
-        raise EndpointError(problem)
-
-
-def _asked_pause(retry_after: str) -> float:
-    """Seconds in a `Retry-After` header; 0 for a date, which the back-off replaces."""
-    return float(retry_after) if retry_after.isdecimal() else 0.0
 
 
 def _pause(state: RetryCallState) -> float:

@@ -28,6 +28,8 @@ from rewards.words import TIME_UNITS
 
 # VideoChat-R1.5 takes more intervals than this for spraying.
 MAX_WINDOWS = 3
+# A response has one block; of more than these none is read, and only time is lost.
+MAX_BLOCKS = 100
 # Where a task's answer names times.
 TIME_BLOCKS = {Task.TEMPORAL_GROUNDING: "answer", Task.GROUNDED_QA: "glue"}
 
@@ -80,7 +82,7 @@ def retime(text: str, task: Task, moments: Sequence[float], duration: float) -> 
 
     Returns:
         The response with the times of the interval, or of the list, replaced in the block that answers with times;
-        those outside the clip stay.
+        those outside the clip stay, and so do those of blocks after the hundredth.
     """
     tag = TIME_BLOCKS.get(task)
     if tag is None:
@@ -100,4 +102,4 @@ def retime(text: str, task: Task, moments: Sequence[float], duration: float) -> 
                 content = f"{content[: figure.start]}{np.interp(figure.value, told, true):.2f}{rest}"
         return f"<{tag}>{content}</{tag}>"
 
-    return block.sub(on_clip_clock, text)
+    return block.sub(on_clip_clock, text, count=MAX_BLOCKS)

@@ -18,12 +18,14 @@ import snowballstemmer
 SHARE_TOLD = 0.5
 MAX_WORD_CHARACTERS = 32
 
-_SENTENCE_ENDS = re.compile(r"[.!?;\n]+")
+_SENTENCE_ENDS = re.compile(r"[.!?;\n]++")
+_BLANKS = re.compile(r"\s++")
+# Of a text without long runs of blanks: where one starts, none is scanned to its end.
 _EVENT_ENDS = re.compile(
-    r"[.!?;\n]+|,?\s+(?:and\s+)?(?:then|afterwards|before|after\s+which|while|followed\s+by)\s+|,\s+and\s+",
+    r"[.!?;\n]++|,?\s+(?:and\s+)?(?:then|afterwards|before|after\s+which|while|followed\s+by)\s+|,\s+and\s+",
     re.IGNORECASE,
 )
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w++")
 _STEMMER = snowballstemmer.stemmer("english")
 _LITTLE_WORDS = """
 a an the this that these those it its he she him her his hers they them their theirs we us our you your i me my who whom
@@ -50,8 +52,8 @@ class LexicalJudge:
 
     def events(self, caption: str) -> list[str]:
         """Clauses with at least one content word."""
-        clauses = (clause.strip(" ,") for clause in _EVENT_ENDS.split(caption))
-        return [clause for clause in clauses if content_stems(clause)]
+        clauses = (clause.strip(" ,") for clause in _EVENT_ENDS.split(_BLANKS.sub(_short, caption)))
+        return [clause for clause in clauses if _content_words(clause)]
 
     def told(self, description: str, events: Sequence[str]) -> list[bool]:
         """An event is told where one sentence holds at least half of its content words."""
@@ -68,8 +70,22 @@ class LexicalJudge:
 
 def content_stems(text: str) -> frozenset[str]:
     """Stems of the words of a text that are no function words."""
+    return frozenset(map(_stem, _content_words(text)))
+
+
+def _content_words(text: str) -> set[str]:
     words = {word for word in _WORD.findall(text.lower()) if len(word) <= MAX_WORD_CHARACTERS}
-    return frozenset(map(_stem, words - _FUNCTION_WORDS))
+    return words - _FUNCTION_WORDS
+
+
+def _short(blanks: re.Match[str]) -> str:
+    """At most two blanks that end a clause, or lead to a connective, wherever the whole run does."""
+    run = blanks[0]
+    if "\n" not in run:
+        return " "
+    if not run.startswith("\n"):
+        return " \n"
+    return "\n " if run.strip("\n") else "\n"
 
 
 @lru_cache(maxsize=2**16)

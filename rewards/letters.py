@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from string import ascii_uppercase
 
 from rewards.plain import CJK, MARK, plain, plain_characters, without_marks
 from rewards.result import Unreadable
+
+# An answer with more of them than this, be it the same one, is no answer.
+MAX_LETTERS = 1000
 
 _LETTERS = tuple(ascii_uppercase)
 # A letter by itself: not inside a word (`Could`, `T-shirt`, `it's`), no unit or accented letter, and not in an
@@ -62,7 +66,10 @@ def read_letter(answer: str, num_options: int | None = None, options: Sequence[s
     if letter := _letter_with_its_text(answer, options):
         return letter
     own = _own_letters(options)
-    letters = set(_letters(own.sub("text", answer) if own else answer))
+    found = list(islice(_letters(own.sub("text", answer) if own else answer), MAX_LETTERS + 1))
+    letters = set(found)
+    if len(found) > MAX_LETTERS:
+        raise Unreadable(f"more than {MAX_LETTERS:,} letters in the answer")
     if _DENIED.search(answer):
         raise Unreadable("a letter that is said not to be the answer")
     if len(letters) != 1:

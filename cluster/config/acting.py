@@ -76,7 +76,9 @@ class JudgeSection(Section):
     """
 
     base_url: str | None = described(
-        None, "Where the server's API begins, `http://host:8000/v1`; null compares words.", min_length=1
+        None,
+        "Where the server's API begins, `http://host:8000/v1`, without a user or password; null compares words.",
+        min_length=1,
     )
     model: str | None = described(None, "Name of the model on that server.", min_length=1)
     api_key_variable: str | None = described(

@@ -17,10 +17,12 @@ class Problem:
     Attributes:
         keys: Dotted paths of the values it lies in; empty when it lies in none.
         message: What is wrong and what is allowed.
+        is_secret: Whether the values may hold a password or a key, which no message shows.
     """
 
     keys: tuple[str, ...]
     message: str
+    is_secret: bool = False
 
 
 @dataclass
@@ -35,10 +37,10 @@ class Origins:
         self.places[key] = place
         self.values[key] = value
 
-    def describe(self, key: str, defaults: Mapping[str, Any]) -> str:
-        """`rollout.group_size = 1 (configs/x.yaml:14)`."""
-        value = self.values.get(key, defaults.get(key))
-        return f"{key} = {shown(value)} ({self.places.get(key, 'the default')})"
+    def describe(self, key: str, defaults: Mapping[str, Any], is_secret: bool = False) -> str:
+        """`rollout.group_size = 1 (configs/x.yaml:14)`, of a secret without its value."""
+        value = "" if is_secret else f" = {shown(self.values.get(key, defaults.get(key)))}"
+        return f"{key}{value} ({self.places.get(key, 'the default')})"
 
 
 def config_error(
@@ -55,7 +57,7 @@ def problem_lines(problems: Sequence[Problem], origins: Origins, defaults: Mappi
     """Each mistake on a line of its own: behind its value, or above its values where there are several."""
     lines: list[str] = []
     for problem in problems:
-        places = [origins.describe(key, defaults) for key in problem.keys]
+        places = [origins.describe(key, defaults, problem.is_secret) for key in problem.keys]
         if len(places) == 1:
             lines.append(f"  - {places[0]}: {problem.message}")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from actors.judge_key import address_problem
 from cluster.config import RunConfig
 from cluster.config.problems import Problem
 
@@ -32,8 +33,8 @@ def _endpoint(config: RunConfig) -> Iterator[Problem]:
     judge = config.judge
     if judge.base_url is None:
         yield Problem(("judge.base_url",), "a model that judges needs a server; give the address of its API")
-    elif not judge.base_url.startswith(("http://", "https://")):
-        yield Problem(("judge.base_url",), "must begin with http:// or https://")
+    elif problem := address_problem(judge.base_url):
+        yield Problem(("judge.base_url",), problem, is_secret=not {*"@?#"}.isdisjoint(judge.base_url))
     if not judge.model:
         yield Problem(("judge.model",), "the judge needs the name of a model on its server")
     if judge.concurrency < config.reward.num_workers:

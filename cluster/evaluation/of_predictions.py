@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from actors.judge_endpoint import EndpointError
+from actors.judge_reply import EndpointError
 from cluster.config import RunConfig
 from cluster.errors import ConfigError, RunFailure
 from cluster.evaluation.judging import judge_notes

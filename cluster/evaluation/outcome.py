@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from actors.caption_judge import EndpointJudge, JudgeReport
-from actors.judge_endpoint import EndpointError
+from actors.judge_reply import EndpointError
 from cluster.config import RunConfig
 from cluster.errors import RunFailure
 from cluster.evaluation.figures import TaskFigures, task_figures
@@ -38,8 +38,8 @@ def publish(
     Raises:
         RunFailure: the judge of captions cannot be used.
     """
-    judge = judge_of(config)
     try:
+        judge = judge_of(config)
         tasks = [figures for one in benchmarks for figures in _figures(config, one, samples, judge)]
     except EndpointError as error:
         raise RunFailure(str(error)) from error

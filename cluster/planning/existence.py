@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from actors.custom_reward import CustomRewardError, load_custom_reward
+from actors.judge_key import clean_key
 from cluster.config import SYNTHETIC, TINY, Dataset, RunConfig
 from cluster.config.problems import Problem
 from cluster.inputs.datasets import read_entry
@@ -17,6 +18,7 @@ from data.readers import DatasetError
 from data.schema import Task, VideoPrompt
 
 MODEL_TYPE = "qwen2_5_vl"
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT_S = 10.0
 # What an engine reads beside the weights, and under which names: as transformers 5 saves it, or as on the Hub.
@@ -174,5 +176,15 @@ def _rewards(config: RunConfig) -> Iterator[Problem]:
 
 def _judge(config: RunConfig) -> Iterator[Problem]:
     variable = config.judge.api_key_variable
-    if config.judge.base_url and variable and not os.environ.get(variable):
-        yield Problem(("judge.api_key_variable",), "no such environment variable is set here, or it is empty")
+    if not config.judge.base_url or not variable:
+        return
+    # Whoever takes the key itself for what is asked for must not find it in a log.
+    is_secret = not _VARIABLE.fullmatch(variable)
+    key = os.environ.get(variable, "").strip()
+    problem = None if key else "no such environment variable is set here, or it is empty"
+    try:
+        clean_key(key)
+    except ValueError as error:
+        problem = f"what the environment variable holds cannot be sent: it {error}"
+    if problem:
+        yield Problem(("judge.api_key_variable",), problem, is_secret)

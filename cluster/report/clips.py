@@ -21,7 +21,7 @@ from rewards import SPECS
 
 RULE = "The best, the median and the worst clip of each task after GRPO, by total reward, then by prompt id."
 PLACES = ("best", "median", "worst")
-TAG = re.compile(r"&lt;(think|answer|glue)&gt;(.*?)&lt;/\1&gt;", re.DOTALL)
+OPENING = re.compile(r"&lt;(think|answer|glue)&gt;")
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,25 @@ def clip_card(clip: ShownClip, decoder: IsolatedDecoder) -> str:
 
 def response_html(text: str) -> str:
     """A response with its think, answer and glue blocks set apart, everything escaped."""
-    return TAG.sub(
-        lambda m: f'<span class="{m[1]}"><u>&lt;{m[1]}&gt;</u>{m[2]}<u>&lt;/{m[1]}&gt;</u></span>',
-        escape(text),
-    )
+    text, pieces, place = escape(text), list[str](), 0
+    # So that a tag that is never closed is looked for once, however often it is opened.
+    closed = {"think", "answer", "glue"}
+    for opening in OPENING.finditer(text):
+        name = opening[1]
+        if opening.start() < place or name not in closed:
+            continue
+        closing = f"&lt;/{name}&gt;"
+        end = text.find(closing, opening.end())
+        if end < 0:
+            closed.remove(name)
+            continue
+        content = text[opening.end() : end]
+        pieces += [
+            text[place : opening.start()],
+            f'<span class="{name}"><u>{opening[0]}</u>{content}<u>{closing}</u></span>',
+        ]
+        place = end + len(closing)
+    return "".join([*pieces, text[place:]])
 
 
 def _prompt(asked: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -157,5 +158,6 @@ def _proxy(config: RunConfig) -> Iterator[Problem]:
 
 
 def _of_variable(name: str, message: str) -> Problem:
-    value = json.dumps(os.environ[name], ensure_ascii=False)
+    # A proxy's address may hold a password.
+    value = json.dumps(re.sub(r"(//|^)[^/]*@", r"\1…@", os.environ[name]), ensure_ascii=False)
     return Problem((), f"{name} = {value} (environment): {message}")

@@ -17,7 +17,7 @@ from data.readers.videos import Videos
 from data.schema import AnnotationError
 
 # `... point of view? Choice one answer from ['low quality', 'high quality'].`
-_CHOICE = re.compile(r"\s*Choice one answer from \[(.*)\]\.?\s*$", re.DOTALL)
+_CHOICE = "Choice one answer from ["
 _LABEL = re.compile(r"'([^']*)'")
 
 
@@ -28,14 +28,14 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 
 def _fields(videos: Videos, item: Any, number: int) -> Fields:
     instruction = take(item, "instruction", str)
-    choice = _CHOICE.search(instruction)
-    if choice is None:
+    question, asked, labels = instruction.rstrip().removesuffix(".").partition(_CHOICE)
+    if not asked or not labels.endswith("]"):
         raise AnnotationError(f"the instruction names no labels to choose from: {instruction!r:.60}")
     return {
         "id": f"quality/{number}",
         "task": "quality",
         "video": videos.find(take(item, "video", str)),
-        "question": instruction[: choice.start()],
-        "options": _LABEL.findall(choice[1]),
+        "question": question.rstrip(),
+        "options": _LABEL.findall(labels),
         "target": {"label": take(item, "answer", str)},
     }

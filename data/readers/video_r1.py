@@ -6,7 +6,6 @@ Source: huggingface.co/datasets/Video-R1/Video-R1-data (`Video-R1-260k.json`), r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -17,8 +16,7 @@ from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
 from data.schema import AnnotationError
-
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+from rewards.paper import first_block
 
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
@@ -28,7 +26,7 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 
 def _fields(videos: Videos, item: Any, number: int) -> Fields:
     kind, solution = take(item, "problem_type", str), take(item, "solution", str)
-    answer = _ANSWER.search(solution)
+    answer = first_block(solution, "answer")
     if kind not in _TASKS:
         raise AnnotationError(f"problem_type must be one of {', '.join(_TASKS)}, found {kind!r:.60}")
     if answer is None:
@@ -39,7 +37,7 @@ def _fields(videos: Videos, item: Any, number: int) -> Fields:
         "task": task,
         "video": videos.find(take(item, "path", str)),
         "question": take(item, "problem", str),
-        "target": read(answer[1].strip()),
+        "target": read(answer.strip()),
         **({"options": without_labels(take(item, "options", list))} if task == "multiple_choice" else {}),
     }
 

@@ -14,7 +14,7 @@ from rewards.measures import harmonic_mean_of, mean_of
 from rewards.plain import says_something
 from rewards.spec import Case, Choices, Constant, Items, Part, Question, TaskOptions, TaskSpec
 from rewards.targets import BadTarget, read_text_target
-from rewards.texts import read_text
+from rewards.texts import read_wording
 
 
 class CaptionOptions(TaskOptions):
@@ -73,7 +73,7 @@ _DESCRIPTION = Part[Caption, CaptionOptions](
     block="answer",
     key="caption",
     component="recall",
-    read=lambda text, case: read_text(text),
+    read=lambda text, case: read_wording(text),
     measure=_recall,
     zero="none of the reference's events is told of",
 )

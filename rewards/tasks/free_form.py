@@ -6,13 +6,13 @@ from rewards.constants import best_of, spread
 from rewards.measures import mean_of
 from rewards.spec import Constant, Items, Part, TaskOptions, TaskSpec
 from rewards.targets import read_text_target, text_problem
-from rewards.texts import read_text, rouge
+from rewards.texts import read_wording, rouge
 
 _TEXT = Part[str, TaskOptions](
     block="answer",
     key="text",
     component="rouge",
-    read=lambda text, case: read_text(text),
+    read=lambda text, case: read_wording(text),
     measure=lambda text, case: rouge(text, case.truth),
     zero="no word is in common with the reference",
 )

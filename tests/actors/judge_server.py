@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,6 +19,7 @@ class JudgeServer:
     Attributes:
         requests: Bodies received, in order, each with its `Authorization` under `key`.
         busiest: Most requests that were there at a time.
+        flooded: Megabytes that `floods` has sent.
     """
 
     def __init__(self) -> None:
@@ -26,7 +27,7 @@ class JudgeServer:
         self.always: Answer = honest
         self.requests: list[dict[str, Any]] = []
         self.times: list[float] = []
-        self.busiest = self._present = 0
+        self.busiest = self._present = self.flooded = 0
         self._lock = threading.Lock()
         self.closing = threading.Event()
         self.url = ""
@@ -117,6 +118,40 @@ def trickle(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:
             handler.wfile.flush()
         except OSError:
             return
+
+
+def sends(reply: bytes) -> Answer:
+    """Exactly these bytes, and the end of the connection."""
+
+    def answer(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(reply)
+        handler.close_connection = True
+
+    return answer
+
+
+def echoes(code: int, written: Callable[[str], str] = str) -> Answer:
+    """The Authorization header in the body and in the reason of the status, as `written` has it."""
+
+    def answer(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:
+        text = written(handler.headers["Authorization"])
+        handler.send_response(code, text)
+        body = f"bad credentials: {text}; {'x' * 180}{text}".encode()
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def floods(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:
+    """Megabytes until the other side hangs up, counted in `flooded`."""
+    handler.send_response(200)
+    handler.end_headers()
+    with suppress(OSError):
+        while not server.closing.is_set() and server.flooded < 700:
+            handler.wfile.write(b" " * 2**20)
+            server.flooded += 1
 
 
 def hang_up(server: JudgeServer, handler: BaseHTTPRequestHandler) -> None:

@@ -14,7 +14,8 @@ from tenacity import wait_none
 
 from actors import caption_judge, judge_endpoint
 from actors.caption_judge import EndpointJudge, QuestionNotes, make_judge
-from actors.judge_endpoint import ATTEMPTS, EndpointError, JudgeSettings, UnreadableAnswer, read_verdicts
+from actors.judge_endpoint import ATTEMPTS, JudgeSettings
+from actors.judge_reply import EndpointError, UnreadableAnswer, read_verdicts
 from rewards.judge import Judge, LexicalJudge
 from tests.actors.judge_server import (
     Answer,

@@ -15,7 +15,8 @@ from tenacity import wait_none
 from actors import judge_endpoint
 from actors.caption_judge import JudgeReport
 from actors.custom_reward import CustomRewardError, load_custom_reward
-from actors.judge_endpoint import EndpointError, JudgeSettings
+from actors.judge_endpoint import JudgeSettings
+from actors.judge_reply import EndpointError
 from actors.reward_worker import RewardWorker
 from data.records import Response
 from data.schema import Task, VideoPrompt

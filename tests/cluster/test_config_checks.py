@@ -181,6 +181,16 @@ CASES = {
         "judge.base_url",
         "begin with http",
     ),
+    "a judge's password in its address": (
+        {"judge": {**ENDPOINT, "base_url": "http://me:s3cret@host/v1"}, "reward": PATIENT},
+        "judge.base_url",
+        "holds a user or a password",
+    ),
+    "a judge's key in its address": (
+        {"judge": {**ENDPOINT, "base_url": "http://host/v1?key=s3cret"}, "reward": PATIENT},
+        "judge.base_url",
+        "may be a secret",
+    ),
     "a judge without a model": (
         {"judge": {**ENDPOINT, "model": None}, "reward": PATIENT},
         "judge.model",

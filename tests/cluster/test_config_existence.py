@@ -219,6 +219,21 @@ def test_a_key_of_the_judge_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> 
     assert problems(judge=judge) == []
 
 
+@pytest.mark.parametrize("key", ["s3 cret", "s3cret\nsecond", "s3cr\u00e9t"])
+def test_a_key_of_the_judge_that_cannot_be_sent_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    judge = {"base_url": "http://host/v1", "model": "m", "api_key_variable": "JUDGE_KEY"}
+    monkeypatch.setenv("JUDGE_KEY", key)
+    (found,) = problems(judge=judge)
+    assert found.startswith(
+        "judge.api_key_variable: what the environment variable holds cannot be sent: it holds white"
+    )
+    assert "s3" not in found
+    monkeypatch.setenv("JUDGE_KEY", f" {key.split()[0][:2]}cret\n")
+    assert problems(judge=judge) == []
+
+
 def test_everything_missing_is_found_at_once() -> None:
     found = problems(
         model={"path": "/no/such"},

@@ -174,6 +174,15 @@ def test_a_dead_proxy_before_the_judge(monkeypatch: pytest.MonkeyPatch, variable
 
 
 @pytest.mark.parametrize(
+    "value", ["http://me:s3cret@127.0.0.1:1", "me:s3cret@127.0.0.1:1", "http://a@s3cret@127.0.0.1:1"]
+)
+def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HTTP_PROXY", value)
+    (message,) = told(judge={"base_url": "http://judge.invalid:8000/v1", "model": "m"})
+    assert "s3cret" not in message and "…@127.0.0.1:1" in message
+
+
+@pytest.mark.parametrize(
     ("command", "does"),
     [
         (launch, "cluster.training.run.run"),
