@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,10 +113,17 @@ def _policy_of(checkpoint: str) -> str:
     return str(policy) if policy.is_dir() else checkpoint
 
 
+def say(text: str, is_error: bool = False) -> None:
+    """Print a text that may quote data; see `rewards.terminal.say`, which `--help` need not wait for."""
+    from rewards import terminal
+
+    terminal.say(text, is_error)
+
+
 def _interrupt(signum: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
+    say(message, is_error=True)
     raise typer.Exit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from actors.judge_endpoint import EndpointError
@@ -16,6 +15,7 @@ from cluster.evaluation.settings import claim, settings_of_predictions
 from cluster.inputs.benchmarks import all_prompts, read_benchmarks
 from cluster.progress.display import make_progress
 from rewards.lines import IS_A_LIST
+from rewards.terminal import say
 
 
 def evaluate_predictions(config: RunConfig, path: Path) -> None:
@@ -31,7 +31,7 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
         except OSError as error:
             raise ConfigError(f"--predictions {path} cannot be read: {error.strerror}") from error
         if predictions.is_list:
-            print(f"{path} {IS_A_LIST}", file=sys.stderr)
+            say(f"{path} {IS_A_LIST}", is_error=True)
         if not predictions.responses and not predictions.unusable:
             why = "; ".join(notes(predictions)) or "it is empty"
             raise ConfigError(f"--predictions {path} has no prediction for any of the prompts: {why}")

@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from actors.rollout_fleet import RolloutRequest, Submitted
 from cluster.config import RunConfig
 from cluster.errors import ConfigError
@@ -34,6 +32,7 @@ from cluster.runtime.sampling_system import sampling_system
 from cluster.runtime.system import System
 from data.records import SamplingSettings
 from data.schema import VideoPrompt
+from rewards.terminal import Terminal
 
 # Prompts sampled at a time, while the clips of the next are decoded; also what is lost when grading is interrupted.
 CHUNK = 32
@@ -64,11 +63,11 @@ def grade_prompts(config: RunConfig) -> None:
                 known += grade(config, system, left, len(prompts), progress)
                 known = write_grades(config.run_dir / GRADES_FILE, known)
     wanted = {prompt.id for prompt in prompts}
-    console = Console()
+    console = Terminal()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     console.print(grade_table([one for one in known if one.id in wanted]))
-    console.print(f"grades: {config.run_dir / GRADES_FILE}", soft_wrap=True, highlight=False)
+    console.print(f"grades: {config.run_dir / GRADES_FILE}", soft_wrap=True)
 
 
 def claim(config: RunConfig) -> list[Grade]:

@@ -13,8 +13,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from cluster.config import RunConfig
 from cluster.config.stored import CONFIG_FILE, check_resumable, write_config
 from cluster.errors import ConfigError
@@ -39,6 +37,7 @@ from cluster.runtime.ray_session import ray_session
 from cluster.training.frontier import COLD_START_POLICY, Frontier, cold_start_step, last_frontier
 from data.schema import VideoPrompt
 from rewards import constant_baseline
+from rewards.terminal import Terminal, say
 
 PERCENT = 100.0
 
@@ -117,7 +116,7 @@ def _set_aside(folder: Path) -> None:
         return
     number = next(n for n in count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
     folder.rename(folder.with_name(f"{folder.name}.{number}"))
-    print(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}", flush=True)
+    say(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}")
 
 
 def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:
@@ -182,8 +181,13 @@ def _write_facts(config: RunConfig, started: datetime, seconds: float, progress:
 
 
 def _show_outcome(config: RunConfig) -> None:
-    """The result table and where the report lies."""
-    console = Console()
-    if (config.run_dir / RESULTS_FILE).exists():
-        console.print(rich_table(read_results(config.run_dir)))
-    console.print(f"report: {write_report(config.run_dir)}", soft_wrap=True, highlight=False)
+    """Write the report, then print where it lies and the result table; that one fails does not lose the others."""
+    with ExitStack() as stack:
+        stack.callback(_print_results, config.run_dir)
+        page = write_report(config.run_dir)
+        stack.callback(say, f"report: {page}")
+
+
+def _print_results(run_dir: Path) -> None:
+    if (run_dir / RESULTS_FILE).exists():
+        Terminal().print(rich_table(read_results(run_dir)))

@@ -24,6 +24,7 @@ from cluster.training.training_loop import Frontier
 from data.schema import Task
 from learner.checkpoint import seal, unfinished_name
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
+from tests.cluster.run_fixture import make_run
 
 
 def test_a_new_run_keeps_the_folder_of_an_earlier_one(
@@ -186,3 +187,21 @@ def test_a_supervised_stage_that_is_resumed_keeps_its_records_up_to_the_checkpoi
         pass
     kept = read_records(config.run_dir / "cold_start.jsonl", StepRecord)
     assert [record.step for record in kept] == [1, 2]
+
+
+@pytest.mark.parametrize("broken", ["write_report", "rich_table"])
+def test_the_report_and_the_table_do_not_lose_each_other(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(tmp_path / "run")
+    make_run(config.run_dir)
+
+    def fail(*arguments: Any) -> None:
+        raise ValueError("the reason")
+
+    monkeypatch.setattr(module, broken, fail)
+    with pytest.raises(ValueError, match="the reason"):
+        module._show_outcome(config)
+    said = capsys.readouterr().out
+    assert ("Held-out results" in said) == (broken == "write_report")
+    assert (config.run_dir / "report.html").exists() == (broken == "rich_table") == ("report: " in said)
