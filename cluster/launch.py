@@ -46,7 +46,7 @@ def main(
 ) -> None:
     """Train a video language model by reinforcement learning, as one YAML file says."""
     again = f"Resume with: {resume_command(config, overrides or [])}"
-    with ended_by_a_message(again, again):
+    with ended_by_a_message(again):
         if gpu_gib is not None and not dry_run:
             raise UserError(NEEDS_DRY_RUN)
         if dry_run:

@@ -18,6 +18,7 @@ from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.prompts import prompt_style_of
 from cluster.progress.display import Progress, make_progress
 from cluster.records.eval_records import EvalSample
+from cluster.records.run_folder import held_folder
 from cluster.runtime.sampling_system import sampling_system
 from cluster.runtime.system import System
 from data.prompts import render_prompt
@@ -30,7 +31,12 @@ def evaluate_policy(config: RunConfig) -> None:
     Raises:
         ActorFailure, UserError: it could not go on.
     """
-    config.run_dir.mkdir(parents=True, exist_ok=True)
+    with held_folder(config.run_dir) as folder:
+        _answer_and_publish(config)
+        folder.check()
+
+
+def _answer_and_publish(config: RunConfig) -> None:
     with make_progress(config.run.name) as progress, ClipFiles(progress.waiting) as files:
         benchmarks = prepare_benchmarks(config, progress, files)
         settings = settings_of_policy(config, benchmarks)

@@ -28,6 +28,7 @@ from cluster.inputs.grades import (
 from cluster.inputs.prompts import prepare_training
 from cluster.progress.display import Progress, make_progress
 from cluster.records.kept_settings import write_settings
+from cluster.records.run_folder import held_folder
 from cluster.runtime.sampling_system import sampling_system
 from cluster.runtime.system import System
 from data.records import SamplingSettings
@@ -55,6 +56,17 @@ def grade_prompts(config: RunConfig) -> None:
     Raises:
         ActorFailure, UserError: it could not go on.
     """
+    with held_folder(config.run_dir):
+        known = _graded_prompts(config)
+    console = Terminal()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    console.print(grade_table(known))
+    console.print(f"grades: {config.run_dir / GRADES_FILE}", soft_wrap=True)
+
+
+def _graded_prompts(config: RunConfig) -> list[Grade]:
+    """The grades of all training prompts, those made before among them."""
     known = claim(config)
     with make_progress(config.run.name) as progress, ClipFiles(progress.waiting) as files:
         prompts = prepare_training(config, progress, files).train
@@ -63,11 +75,7 @@ def grade_prompts(config: RunConfig) -> None:
                 known += grade(config, system, left, len(prompts), progress)
                 known = write_grades(config.run_dir / GRADES_FILE, known)
     wanted = {prompt.id for prompt in prompts}
-    console = Terminal()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    console.print(grade_table([one for one in known if one.id in wanted]))
-    console.print(f"grades: {config.run_dir / GRADES_FILE}", soft_wrap=True)
+    return [one for one in known if one.id in wanted]
 
 
 def claim(config: RunConfig) -> list[Grade]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from cluster.records.run_facts import (
     read_facts,
     write_facts,
 )
+from cluster.records.run_folder import HeldFolder, held_folder, new_folder
 from cluster.records.run_log import RunLog
 from cluster.report.run_page import write_report
 from cluster.runtime.ray_session import ray_session
@@ -51,8 +51,14 @@ def run(config: RunConfig, resume: bool = False) -> None:
     Raises:
         ActorFailure, UserError: the run could not go on.
     """
+    with ExitStack() as stack:
+        folder, frontier = _claim(config, resume, stack)
+        _carry_out(config, folder, frontier)
+        _show_outcome(config)
+
+
+def _carry_out(config: RunConfig, folder: HeldFolder, frontier: Frontier | None) -> None:
     began, started = time.monotonic(), datetime.now().astimezone()
-    frontier = _claim(config, resume)
     with ExitStack() as stack:
         progress = stack.enter_context(make_progress(config.run.name))
         files = stack.enter_context(ClipFiles(progress.waiting))
@@ -63,11 +69,24 @@ def run(config: RunConfig, resume: bool = False) -> None:
             stack.enter_context(ray_session(config))
             stages = imported.result()
         log = stack.enter_context(_run_log(config, frontier, progress))
-        try:
+        with _leaving_facts(
+            folder, lambda: _write_facts(config, started, time.monotonic() - began, progress)
+        ):
             stages.carry_out(config, stack, files, prompts, log, progress, frontier)
-        finally:
-            _write_facts(config, started, time.monotonic() - began, progress)
-    _show_outcome(config)
+
+
+@contextmanager
+def _leaving_facts(folder: HeldFolder, write: Callable[[], None]) -> Iterator[None]:
+    """Write the facts however it ends, but in the run's own folder alone.
+
+    Raises:
+        RunFolderGone: whatever failed, this is why; a folder that was made anew in its place is not the run's.
+    """
+    try:
+        yield
+    finally:
+        folder.check()
+        write()
 
 
 def _import_ahead(name: str) -> Future[Any]:
@@ -78,45 +97,34 @@ def _import_ahead(name: str) -> Future[Any]:
     return imported
 
 
-def _claim(config: RunConfig, resume: bool) -> Frontier | None:
-    """Make the run's folder ours: empty for a new run, as it was left for a resumed one.
+def _claim(config: RunConfig, resume: bool, stack: ExitStack) -> tuple[HeldFolder, Frontier | None]:
+    """Make the run's folder ours until the stack ends: empty for a new run, as it was left for a resumed one.
 
     Returns:
-        Where a resumed run stands; None for a new one.
+        The folder, and where a resumed run stands; None for a new one.
 
     Raises:
-        ConfigError: there is nothing to resume, what is there was trained under another configuration, or the folder
-            cannot be written.
+        ConfigError: there is nothing to resume, what is there was trained under another configuration, another process
+            writes there, or the folder cannot be written.
     """
     folder = config.run_dir
     try:
-        if resume:
-            _take_up(config)
-        else:
-            _set_aside(folder)
-            folder.mkdir(parents=True)
+        held = _take_up(config, stack) if resume else stack.enter_context(new_folder(folder))
         write_config(config)
     except OSError as error:
         raise ConfigError(
             f"The run's folder {folder.absolute()} cannot be made or written: {error}. Let this user (id "
             f"{os.getuid()}) write there, or give another folder: run.output_dir=/some/where"
         ) from error
-    return last_frontier(config) if resume else None
+    return held, last_frontier(config) if resume else None
 
 
-def _take_up(config: RunConfig) -> None:
+def _take_up(config: RunConfig, stack: ExitStack) -> HeldFolder:
     if not (config.run_dir / CONFIG_FILE).exists():
         raise ConfigError(f"{config.run_dir} holds no run to resume; start it without --resume.")
+    held = stack.enter_context(held_folder(config.run_dir))
     check_resumable(config)
-
-
-def _set_aside(folder: Path) -> None:
-    """Keep what an earlier run of this name left: its folder gets the next free number."""
-    if not folder.exists():
-        return
-    number = next(n for n in count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
-    folder.rename(folder.with_name(f"{folder.name}.{number}"))
-    say(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}")
+    return held
 
 
 def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:
