@@ -48,7 +48,7 @@ def print_plan(
     roles = placement(config)
     console.print(placement_table([role for role in roles if not (evaluates and role.name == RANK)]))
     _print_memory(config, gpu_gib, evaluates, console)
-    warnings = loaded.lines(list(missing_things(config, ask_hub=False)))
+    warnings = loaded.lines(list(missing_things(config, only_look=True)))
     if warnings:
         console.print("Not there yet; a real start would need:", style="yellow")
         console.print("\n".join(warnings), soft_wrap=True)

@@ -81,7 +81,7 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_hub_id_is_not_asked_for_in_a_dry_run() -> None:
     config = RunConfig.model_validate({"model": {"path": "nobody/no-such-model"}})
-    (found,) = missing_things(config, ask_hub=False)
+    (found,) = missing_things(config, only_look=True)
     assert "not on this machine yet" in found.message
 
 
