@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from cluster.config import RunConfig
 from cluster.config.fields import all_fields, sections
+from cluster.config.loading import load_config, to_yaml
 from cluster.config.problems import Problem
 from cluster.errors import RunFailure, RunFolderGone
 from cluster.launch import app, resume_command
@@ -333,3 +334,17 @@ def test_what_a_run_has_no_use_for_is_named_by_keys_that_there_are() -> None:
         assert set(without) <= known
         assert not [key for key in without if "." in key and key.split(".")[0] in without]
     assert unused(RunConfig(), False) == ()
+
+
+def test_variables_are_shown_and_kept_by_their_names(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRET_PLACE", str(tmp_path / "s3cret"))
+    (tmp_path / "s3cret").mkdir()
+    overrides = ["model.path=owner/name", "data.source=${SECRET_PLACE}/a.jsonl", "grpo.steps=3"]
+    overrides.append("data.eval_datasets=[{name: m, format: jsonl, annotations: '${SECRET_PLACE}/b'}]")
+    done = launch("--config", LOCAL, "--dry-run", *overrides)
+    table = done.stdout.partition("Not there yet")[0]
+    assert "${SECRET_PLACE}/a.jsonl" in table and "${SECRET_PLACE}/b" in table and "s3cret" not in table
+    text = to_yaml(load_config(LOCAL, overrides))
+    assert "${SECRET_PLACE}/a.jsonl" in text and "${SECRET_PLACE}/b" in text and "s3cret" not in text
