@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import signal
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -127,7 +128,7 @@ def read_policy_config(
 
 def _policy_of(checkpoint: str) -> str:
     """A run's folder stands for the policy that it left."""
-    policy = Path(checkpoint).expanduser() / "policy"
+    policy = Path(os.path.expanduser(checkpoint)) / "policy"
     return str(policy) if policy.is_dir() else checkpoint
 
 

@@ -56,7 +56,7 @@ def read_document(path: Path) -> Document:
     base = values.pop(EXTENDS, None)
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"{document.place(EXTENDS)}: extends = {base!r}: must be the path of one YAML file")
-    document.extends = path.parent / Path(base).expanduser() if base else None
+    document.extends = path.parent / os.path.expanduser(base) if base else None
     return document
 
 
@@ -68,7 +68,8 @@ def read_chain(path: Path) -> list[Document]:
     """
     chain: list[Document] = []
     seen: list[Path] = []
-    following: Path | None = path.expanduser()
+    # Path.expanduser raises for a user that there is not.
+    following: Path | None = Path(os.path.expanduser(path))
     while following is not None:
         if following.resolve() in seen:
             names = " -> ".join(str(document.path) for document in chain)
