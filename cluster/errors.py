@@ -36,6 +36,5 @@ class RunFolderGone(RunFailure):
     def __init__(self, path: Path) -> None:
         super().__init__(
             f"{path} is gone: it was deleted, moved or replaced while its run was under way. The run ends here, for "
-            "what it wrote since is lost. Start it anew without --resume; if the folder was moved, move it back first "
-            "to resume it."
+            "what it wrote since is lost. Start it anew; a folder that was moved can be moved back and gone on with."
         )

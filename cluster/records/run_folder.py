@@ -58,11 +58,13 @@ def held_folder(folder: Path) -> Iterator[HeldFolder]:
     Raises:
         ConfigError: another process holds it.
         OSError: it cannot be made or written.
+        RunFolderGone: something failed, and the folder is not where it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK_FILE).open("a+", encoding="utf-8") as file:
         _lock(file, folder)
-        yield HeldFolder(folder)
+        with _watched(HeldFolder(folder)) as held:
+            yield held
 
 
 @contextmanager
@@ -72,6 +74,7 @@ def new_folder(folder: Path) -> Iterator[HeldFolder]:
     Raises:
         ConfigError: another process holds what lies there, or makes it at the same moment.
         OSError: it cannot be made or written.
+        RunFolderGone: something failed, and the folder is not where it was.
     """
     _set_aside(folder)
     # Held before it has its name: nobody finds it without its lock.
@@ -85,7 +88,18 @@ def new_folder(folder: Path) -> Iterator[HeldFolder]:
             (unnamed / LOCK_FILE).unlink()
             unnamed.rmdir()
             raise ConfigError(f"{folder} was made by another process just now: {error.strerror}") from error
-        yield HeldFolder(folder)
+        with _watched(HeldFolder(folder)) as held:
+            yield held
+
+
+@contextmanager
+def _watched(folder: HeldFolder) -> Iterator[HeldFolder]:
+    """Whatever fails once the folder is gone fails for that."""
+    try:
+        yield folder
+    except Exception:
+        folder.check()
+        raise
 
 
 def _set_aside(folder: Path) -> None:

@@ -77,10 +77,10 @@ def _carry_out(config: RunConfig, folder: HeldFolder, frontier: Frontier | None)
 
 @contextmanager
 def _leaving_facts(folder: HeldFolder, write: Callable[[], None]) -> Iterator[None]:
-    """Write the facts however it ends, but in the run's own folder alone.
+    """Write the facts however it ends, but in the run's own folder alone: one in its place is another's.
 
     Raises:
-        RunFolderGone: whatever failed, this is why; a folder that was made anew in its place is not the run's.
+        RunFolderGone: it is not where it was.
     """
     try:
         yield

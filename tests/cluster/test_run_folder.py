@@ -150,3 +150,13 @@ def test_the_lock_is_not_inherited(tmp_path: Path) -> None:
     os.close(writer)
     os.waitpid(forked, 0)
     child.communicate()
+
+
+@pytest.mark.parametrize("ours", [held_folder, new_folder])
+def test_what_fails_in_a_folder_that_is_gone_fails_for_that(tmp_path: Path, ours: Any) -> None:
+    with pytest.raises(RunFolderGone) as error, ours(tmp_path / "run") as folder:
+        delete(folder.path)
+        (folder.path / "results.json").write_text("")
+    assert isinstance(error.value.__context__, FileNotFoundError)
+    with pytest.raises(FileNotFoundError), ours(tmp_path / "run") as folder:
+        (folder.path / "nothing").read_text()
