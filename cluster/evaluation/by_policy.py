@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cluster.config import RunConfig
+from cluster.errors import ConfigError
 from cluster.evaluation.greedy import answers
 from cluster.evaluation.judging import judge_notes
 from cluster.evaluation.outcome import publish
@@ -55,8 +56,16 @@ def _answer_and_publish(config: RunConfig) -> None:
 
 
 def known_samples(config: RunConfig) -> dict[str, EvalSample]:
-    """The samples that a folder holds already, by prompt id."""
-    return read_samples(config.run_dir) if (config.run_dir / SAMPLES_FILE).exists() else {}
+    """The samples that a folder holds already, by prompt id.
+
+    Raises:
+        ConfigError: a line is no sample.
+    """
+    path = config.run_dir / SAMPLES_FILE
+    try:
+        return read_samples(config.run_dir) if path.exists() else {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} holds a line that is no sample; delete it: {error!r}") from error
 
 
 def unanswered(benchmarks: Sequence[Benchmark], known: Mapping[str, EvalSample]) -> list[VideoPrompt]:

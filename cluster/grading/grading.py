@@ -95,7 +95,10 @@ def claim(config: RunConfig) -> list[Grade]:
     folder.mkdir(parents=True, exist_ok=True)
     write_settings(folder, settings_of(config))
     path = folder / GRADES_FILE
-    return read_grades(path) if path.exists() else []
+    try:
+        return read_grades(path) if path.exists() else []
+    except ValueError as error:
+        raise ConfigError(f"{path} holds a line that is no grade; delete it: {error}") from error
 
 
 def ungraded(prompts: Sequence[VideoPrompt], known: Sequence[Grade]) -> list[VideoPrompt]:

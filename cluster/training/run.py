@@ -159,7 +159,10 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
     done = 0
     if frontier is not None:
         done = frontier.step if stage is Stage.GRPO else cold_start_step(config)
-    log = RunLog(config.run_dir, sinks, progress.warn, stage, done)
+    try:
+        log = RunLog(config.run_dir, sinks, progress.warn, stage, done)
+    except ValueError as error:
+        raise ConfigError(f"A record of the run is damaged; mend or delete its line. {error}") from error
     interrupted = False
     try:
         yield log
@@ -171,7 +174,11 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
 
 
 def _write_facts(config: RunConfig, started: datetime, seconds: float, progress: Progress) -> None:
-    earlier = read_facts(config.run_dir)
+    try:
+        earlier = read_facts(config.run_dir)
+    except ValueError as error:
+        earlier = None
+        progress.warn(f"the facts of the run before it was resumed are damaged and left out: {error}")
     facts = RunFacts(
         name=config.run.name,
         algorithm=config.run.algorithm,

@@ -119,4 +119,4 @@ def test_a_damaged_checkpoint_is_skipped_or_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_many_damaged_checkpoints_are_skipped_or_refused(tmp_path: Path) -> None:
-    fuzz(tmp_path / "run", range(200, 20_200))
+    fuzz(tmp_path / "run", range(20_000))

@@ -223,3 +223,14 @@ def test_the_command_tells_every_mistake_at_once(recipe: Path) -> None:
     assert done.exit_code == 2
     assert "rollout.group_szie = 2 (command line)" in done.output
     assert 'model.path = "/no/such" (command line): there is no such folder' in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("settings.json", "[]"), ("settings.json", "{"), ("grades.jsonl", "{}\n")]
+)
+def test_damaged_grades_are_named(tmp_path: Path, name: str, text: str) -> None:
+    config = make_config(tmp_path / "run")
+    config.run_dir.mkdir()
+    (config.run_dir / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"{name} "):
+        claim(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import ExitStack, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,20 @@ def test_a_run_that_is_under_way_keeps_its_folder(tmp_path: Path, resume: bool) 
     with held_elsewhere(config.run_dir), pytest.raises(ConfigError, match="is in use: process"):
         claim(config, resume)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_damaged_record_and_damaged_facts_are_told(tmp_path: Path) -> None:
+    quiet = {"wandb_mode": "disabled", "ray_metrics": False}
+    config = make_config(tmp_path / "run", logging=quiet, model={"path": "owner/name"})
+    claim(config, resume=False)
+    (config.run_dir / "facts.json").write_text("[]")
+    progress = FakeProgress()
+    module._write_facts(config, datetime.now(), 1.0, progress)
+    assert "damaged" in progress.warnings[0]
+    assert module.read_facts(config.run_dir) is not None
+    (config.run_dir / "metrics.jsonl").write_text('{"step": 1}\n[]\n')
+    with (
+        pytest.raises(ConfigError, match=r"metrics\.jsonl:2: "),
+        module._run_log(config, Frontier(), progress),
+    ):
+        pass
