@@ -247,9 +247,9 @@ def test_a_damaged_record_and_damaged_facts_are_told(tmp_path: Path) -> None:
     config = make_config(tmp_path / "run", logging=quiet, model={"path": "owner/name"})
     claim(config, resume=False)
     (config.run_dir / "facts.json").write_text("[]")
-    progress = FakeProgress()
+    progress = module.make_progress("run")
     module._write_facts(config, datetime.now(), 1.0, progress)
-    assert "damaged" in progress.warnings[0]
+    assert "damaged" in progress.state.warnings[0]
     assert module.read_facts(config.run_dir) is not None
     (config.run_dir / "metrics.jsonl").write_text('{"step": 1}\n[]\n')
     with (
