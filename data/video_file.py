@@ -255,7 +255,11 @@ def _picture(frame: Any) -> np.ndarray:
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
     """Turned and mirrored as the display matrix says (ISO/IEC 14496-12, 6.2.2), to the nearest quarter turn."""
-    matrix = next((data for data in frame.side_data if data.type is SideDataType.DISPLAYMATRIX), None)
+    try:
+        matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    except ValueError:
+        # PyAV does not know every kind of side data of its FFmpeg (EXIF is one), and then gives the turn alone.
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
     if matrix is None:
         return pixels
     # A point at column p and row q goes to column a p + c q and row b p + d q.

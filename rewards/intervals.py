@@ -35,6 +35,11 @@ _JOINED_PAIR = re.compile(rf"{_F}(?= ?(?:to|and|-{{1,3}}|[–~→到至]) ?{_ABO
 # A figure that is enumerated with another, or of which one is a part: `5 to 10, 15`, `5 to 10 or 15`, `5 to 10 of 100`.
 _ENUMERATED = re.compile(rf"{_F} ?(?:[,;] ?(?:or|and)?|/|or|of) ?{_F}", re.IGNORECASE)
 
+# Of figures without a unit: seconds, or parts of all?
+_SHARE = re.compile(
+    rf"{_F} of (?:\w+ ){{0,2}}(?:video|clip|duration|length|film|movie|footage)\b", re.IGNORECASE
+)
+
 _ITEM = rf"(?:{_IN_BRACKETS}|\{{ ?(?:{_FORWARDS}|{_BACKWARDS}) ?\}})"
 _ONE_ITEM = re.compile(rf"{_IN_BRACKETS}|{_KEYED}", re.IGNORECASE)
 _ITEMS = rf" ?(?:{_ITEM}(?: ?, ?{_ITEM})* ?(?:, ?)?)?"
@@ -109,6 +114,8 @@ def _the_pair(answer: str) -> Pair:
     if len(places) != 1 or is_enumerated or (keyed and len(figures) != 2):
         raise Unreadable(f"{'more than one' if places else 'no'} interval in the answer")
     first, second = figures[places[0] : places[0] + 2]
+    if second.scale is None and _SHARE.search(outline):
+        raise Unreadable("shares of the clip, or seconds")
     if keyed and keyed[0]["backwards"]:
         first, second = second, first
     return _in_seconds(first, second, can_share=not keyed)

@@ -20,11 +20,16 @@ _LONE_LETTER = re.compile(
 _CJK_BESIDE_A_LETTER = re.compile(rf"(?<=[{CJK}])(?=[A-Za-z])|(?<=[A-Za-z])(?=[{CJK}])")
 # What is said not to be the answer: `not A`, `A is wrong`, `不是A`; the article of `not a cat` is none.
 _OPTION = r"(?-i:[Ab-hj-zB-HJ-Z](?![\w'’])|[aiI](?![\w'’])(?!\s\w))"
+_DENYING = (
+    r"(?:(?<![A-Za-z])(?:not|cannot|never|neither|nor|except|excluding|no(?=\s)|(?:any|every)thing but|all but"
+    r"|rather than|instead of|rul(?:e|ed|es|ing) out|eliminat(?:e|ed|es|ing))|n['’]t)\W{1,3}(?:be\W{1,3})?"
+    r"|(?<![A-Za-z])(?:wrong|incorrect|false)\W{1,3}(?:[A-Za-z]++\W{1,3}){0,2}(?:is\W{1,3})?"
+)
 _BEFORE_IT = r"(?:(?:the|option|choice|answer)\W{1,3}){0,3}"
+_AFTER_IT = r"(?:(?:is|was|seems|can?)(?:\s?not\b|n['’]t\b)|(?:is|was|seems) (?:clearly )?(?:wrong|incorrect|false)\b)"
 _DENIED = re.compile(
-    rf"(?:(?<![A-Za-z])(?:not|neither|except|excluding)|n['’]t)\W{{1,3}}{_BEFORE_IT}{_OPTION}"
-    r"|(?<!\w)[A-Za-z]\W{1,3}(?:is|seems)(?: not\b|n['’]t\b| (?:clearly )?(?:wrong|incorrect|false)\b)"
-    r"|[不非除没沒][选選是了\s]{0,3}[A-Za-z](?!\w)|(?<!\w)[A-Za-z]\s?(?:选项\s?)?(?:是\s?)?[不错錯]",
+    rf"(?:{_DENYING}){_BEFORE_IT}{_OPTION}|(?<!\w)[A-Za-z]\W{{1,3}}{_AFTER_IT}|~~"
+    r"|[不非除没沒][选選是了\s]{0,3}[A-Za-z](?!\w)|(?<!\w)[A-Za-z]\s?(?:选项\s?)?(?:是\s?)?(?:[不错錯]|以外)",
     re.IGNORECASE,
 )
 _WORD_FOLLOWS = re.compile(r"\s++[\"'“‘(]?(?!(?:or|and|is)\b)(?:\w['’-]?\w|\d)")

@@ -6,6 +6,8 @@ An outline is a text in which every figure is the one character `FIGURE` and eve
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from rewards import words
 from rewards.plain import CJK, ODD_FIGURE
@@ -13,14 +15,75 @@ from rewards.result import Unreadable
 from rewards.words import any_of
 
 FIGURE = "\ue000"
+# How far before a figure a word can be that changes it, characters.
+REACH = 100
 
 _F = FIGURE
 _CURRENCIES = "$£€¥₹"
-_LITTLE_WORDS = "(?:about|around|approximately|roughly|the|a|at|from|in|is|are|of|to|between)"
+_LITTLE_WORDS = "(?:about|around|approximately|roughly|the|a|at|from|in|is|are|be|of|to|between)"
+_WORD = re.compile("[a-z]++")
+_ANYWHERE = re.compile(rf"[%‰{ODD_FIGURE}]|~~|{any_of(words.CJK_KINDS)}")
+_A_PART_MORE = re.compile(rf"{_F} (?:and )?(?:a |one |three )?{any_of(words.PARTS)}\b", re.IGNORECASE)
+
+# At the end of what stands before a figure.
+_AHEAD = (
+    # A dash that no figure stands before: no separator, and for a sign too far away, or of another kind.
+    rf"(?<!{_F})(?<!{_F} )(?<!{_F}-)(?<!{_F} -)(?<!{_F}--)(?<!{_F} --)[-–] ?[~≈]? ?[{_CURRENCIES}]?",
+    r"""[^\w\s.,;:=!?()\[\]{}"'“”‘’「」『』【】~≈→–\-…。、；|>] """,
+    r"[<>!≠≤≥±+*/×÷^]=? ?",
+    rf"(?:(?<!\w){any_of(words.CHANGES_AHEAD)}|n['’]t)\W{{1,3}}(?:{_LITTLE_WORDS}\W{{1,3}}){{0,3}}",
+    r"\bup to ",
+    rf"(?<!\w){any_of(words.NAMES_AHEAD)} ",
+    rf"(?<!\w)(?:one|{any_of(words.NUMERALS)})[ -]",
+    rf"[{words.CJK_NUMERALS}] ?",
+    r"不[是到足超]{1,2} ?",
+    rf"[^\s(\[{{:=][{_CURRENCIES}]",
+)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What may stand beside figures of one kind.
+
+    Attributes:
+        follows: Matches a figure with something else after it than what leaves it alone.
+        ahead: Finds, at the end of what stands before a figure, what does not leave it alone.
+        kinds: Words that may stand nowhere.
+        multiples: Words that may not stand after the first figure.
+    """
+
+    follows: re.Pattern[str]
+    ahead: re.Pattern[str]
+    kinds: frozenset[str]
+    multiples: frozenset[str]
+
+    def check(self, outline: str) -> None:
+        """Raises `Unreadable` where something beside a figure of the outline may make it another value or kind."""
+        first = outline.find(_F)
+        if first < 0:
+            return
+        are_changed = (
+            _ANYWHERE.search(outline)
+            or _A_PART_MORE.search(outline)
+            or self.kinds.intersection(_WORD.findall(outline.lower()))
+            or self.multiples.intersection(_WORD.findall(outline[first:].lower()))
+            or any(self._is_changed(outline, place) for place in _places(outline, first))
+        )
+        if are_changed:
+            raise Unreadable("what stands beside a number may change its value or kind")
+
+    def _is_changed(self, outline: str, place: int) -> bool:
+        before = outline[max(0, place - REACH) : place]
+        return bool(self.follows.match(outline, place) or self.ahead.search(before))
+
+
+def _places(outline: str, first: int) -> Iterator[int]:
+    while first >= 0:
+        yield first
+        first = outline.find(_F, first + 1)
 
 
 def _what_follows(cjk: str) -> re.Pattern[str]:
-    """Finds a figure with something else after it than what leaves it alone."""
     said = rf"(?<=\s){any_of(words.FUNCTION_WORDS)}(?![\w'’-])|(?:to|and) ?{_F}"
     punctuation = rf"[.,;:?。；、…](?![^\W_]|{_F})"
     dash = rf"(?:-{{1,3}}|[–~→]) ?[~≈]? ?{_F}|(?<=\s)[-–]\s"
@@ -29,54 +92,22 @@ def _what_follows(cjk: str) -> re.Pattern[str]:
     return re.compile(rf"{_F}(?! ?(?:[)\]}}」』】] ?)*+(?:{fine}))", re.IGNORECASE)
 
 
-def _what_touches(allowed: str) -> re.Pattern[str]:
-    """Finds a figure in touch with something before it: not `(5`, `~5` or `from5`."""
+def _what_is_ahead(touching: str) -> re.Pattern[str]:
+    """What changes a figure; besides, whatever touches it but `(5`, `~5`, `from5` and their like."""
     glued = r"(?<!\bfrom)(?<!\bto)(?<!\band)"
-    return re.compile(rf"{glued}(?<=[^\s(\[{{:=,;~≈→–\-|{CJK}{allowed}]){_F}", re.IGNORECASE)
+    touches = rf"{glued}(?<=[^\s(\[{{:=,;~≈→–\-|{CJK}{touching}])"
+    return re.compile(rf"(?:{'|'.join((*_AHEAD, touches))})\Z", re.IGNORECASE)
 
 
-def _word(some: str) -> str:
-    return rf"(?<![A-Za-z]){any_of(some)}(?![A-Za-z])"
-
-
-_AHEAD = (
-    # A dash that nothing stands before: no separator, and for a sign too far away, or of another kind.
-    rf"(?<!{_F})(?<!{_F} )(?<!{_F}-)(?<!{_F} -)(?<!{_F}--)(?<!{_F} --)[-–] ?[~≈]? ?[{_CURRENCIES}]?{_F}",
-    rf"""[^\w\s.,;:=!?()\[\]{{}}"'“”‘’「」『』【】~≈→–\-…。、；|>] {_F}""",
-    rf"[<>!≠≤≥±+*/×÷^]=? ?{_F}",
-    rf"(?<!\w){any_of(words.CHANGES_AHEAD)}\W{{1,3}}(?:{_LITTLE_WORDS}\W{{1,3}}){{0,3}}{_F}",
-    rf"\bup to {_F}",
-    rf"(?<!\w){any_of(words.NAMES_AHEAD)} {_F}",
-    rf"[{words.CJK_NUMERALS}] ?{_F}|不到 ?{_F}",
+TIMES = Neighbours(
+    follows=_what_follows(words.CJK_FUNCTION_WORDS),
+    ahead=_what_is_ahead(""),
+    kinds=frozenset(words.KINDS.split()),
+    multiples=frozenset(),
 )
-_ANYWHERE = (rf"[%‰{ODD_FIGURE}]|~~", _word(words.KINDS), any_of(words.CJK_KINDS))
-_A_PART_MORE = rf"{_F} (?:and )?(?:a |one |three )?{_word(words.PARTS)}"
-_AMOUNT = rf"(?<=[^\s(\[{{:=])[{_CURRENCIES}]{_F}"
-
-
-def _compiled(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE)
-
-
-_TIME_FOLLOWS, _TIME_TOUCHES = _what_follows(words.CJK_FUNCTION_WORDS), _what_touches("")
-_TIME_CHANGES = _compiled(*_ANYWHERE, *_AHEAD, _A_PART_MORE)
-_NUMBER_FOLLOWS = _what_follows(f"{words.CJK_FUNCTION_WORDS} {words.CJK_COUNTERS}")
-_NUMBER_TOUCHES = _what_touches(_CURRENCIES)
-_NUMBER_CHANGES = _compiled(*_ANYWHERE, *_AHEAD, _AMOUNT, _word(words.NUMERALS))
-_MULTIPLES = _compiled(_word(f"{words.MULTIPLES} {words.PARTS}"))
-
-
-def check_times(outline: str) -> None:
-    """Raises `Unreadable` where what stands beside a figure may make it something else than a time in its unit."""
-    if FIGURE in outline and any(
-        wrong.search(outline) for wrong in (_TIME_FOLLOWS, _TIME_TOUCHES, _TIME_CHANGES)
-    ):
-        raise Unreadable("what stands beside a number may change its value or kind")
-
-
-def check_numbers(outline: str) -> None:
-    """Raises `Unreadable` where what stands beside a figure may make it another number."""
-    wrongs = (_NUMBER_FOLLOWS, _NUMBER_TOUCHES, _NUMBER_CHANGES)
-    first = outline.find(FIGURE)
-    if first >= 0 and (any(wrong.search(outline) for wrong in wrongs) or _MULTIPLES.search(outline, first)):
-        raise Unreadable("what stands beside the number may change its value or kind")
+NUMBERS = Neighbours(
+    follows=_what_follows(f"{words.CJK_FUNCTION_WORDS} {words.CJK_COUNTERS}"),
+    ahead=_what_is_ahead(_CURRENCIES),
+    kinds=frozenset(f"{words.KINDS} {words.NUMERALS}".split()),
+    multiples=frozenset(f"{words.MULTIPLES} {words.PARTS}".split()),
+)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rewards.neighbours import FIGURE, check_numbers, check_times
+from rewards.neighbours import FIGURE, NUMBERS, TIMES
 from rewards.plain import CJK, plain, without_marks
 from rewards.result import Unreadable
 from rewards.words import MEASURES, TIME_UNITS, any_of
@@ -83,7 +83,7 @@ def find_times(text: str) -> Found:
         Unreadable: one is not read with all that belongs to it, or is longer than 32 characters.
     """
     found = _find(without_marks(plain(text)), _TIME, TIME_UNITS)
-    check_times(found.outline)
+    TIMES.check(found.outline)
     return found
 
 
@@ -92,7 +92,7 @@ def find_numbers(text: str) -> Found:
     found = _find(without_marks(plain(text)), _NUMBER, {})
     if any(figure.is_whole_time for figure in found.figures):
         raise Unreadable("a clock time instead of a number")
-    check_numbers(found.outline)
+    NUMBERS.check(found.outline)
     return found
 
 
@@ -107,7 +107,7 @@ def _find(text: str, pattern: re.Pattern[str], units: Mapping[str, float]) -> Fo
         sign = match[1] or ""
         if figures and gap.isspace():  # `12.5 -17`: the minus is the separator
             gap, sign = gap + sign, ""
-        elif figures and sign and gap == "-" and figures[-1].value >= 0:
+        elif figures and sign and gap.endswith(("-", "–")) and figures[-1].value >= 0:
             raise Unreadable("two dashes, of which the second may be a sign")
         figure = _figure(match, sign, units)
         whole = _compound(figures[-1], gap, figure) if figures else None

@@ -31,25 +31,25 @@ starts end ends
 CJK_FUNCTION_WORDS = "到 至 和 与 與 之间 之間 为止 為止 左右 的 是 了 と から まで の です"
 CJK_COUNTERS = "个 個 人 只 隻 次 名 位"
 
-# Wherever they stand, figures are no seconds and no plain numbers. Units that were read with a number are not seen.
+# Wherever they stand, figures are no plain numbers and no seconds. Units that were read with a number are not seen.
 KINDS = """
-frames? fps percent percentages? per\\s?cents? permille ms msecs? (?:milli|micro|nano)seconds? mins? minutes?
-hrs? hours? days? weeks? months? years? decades? pixels? px dozens? hundred\\w* thousand\\w* lakhs? crores? million\\w*
-billion\\w* trillion\\w* mio squared cubed fractions? ratio normali[sz]ed minus negative
+frame frames fps percent percents percentage percentages pct cent cents permille ms msec msecs millisecond milliseconds
+microsecond microseconds nanosecond nanoseconds min mins minute minutes hr hrs hour hours day days week weeks month
+months year years decade decades pixel pixels px dozen dozens hundred hundreds hundredth hundredths thousand thousands
+thousandth thousandths lakh lakhs crore crores million millions millionth mio billion billions trillion trillions
+squared cubed fraction fractions ratio normalised normalized minus negative
 """
 CJK_KINDS = "帧 幀 百分 毫 フレーム パーセント"
 # After the first figure they change a value that was already written.
-PARTS = "half halves quarters? thirds? tenths?"
-MULTIPLES = """
-double triple twice times fold power pairs? couples? more fewer less greater longer
-"""
+PARTS = "half halves quarter quarters third thirds tenth tenths"
+MULTIPLES = "double triple twice times fold power pair pairs couple couples more fewer less greater longer"
 # In touch with a figure: numerals, ordinals, signs and units of their own.
 CJK_NUMERALS = (
     "一二三四五六七八九十百千万萬亿億兆两兩半第负負零成倍点點时時天日月年折割度数數不非超于於过過足少多"
 )
 # Directly before a number, and before little words before it.
 CHANGES_AHEAD = """
-not n't no nor never neither except than least most under over below above exceeds exceeding max maximum minimum
+not cannot no nor never neither except than least most under over below above exceeds exceeding max maximum minimum
 half twice double triple thrice times by plus
 """
 # Directly before a number they make it a name.

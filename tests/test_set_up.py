@@ -136,7 +136,7 @@ def test_an_index_that_never_answers_costs_three_seconds(
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         start = time.monotonic()
         assert not set_up.cpu_index_answers()
-    assert time.monotonic() - start < 2 * set_up.INDEX_PATIENCE_S
+    assert time.monotonic() - start < 10 * set_up.INDEX_PATIENCE_S
 
 
 @pytest.mark.parametrize(

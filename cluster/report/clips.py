@@ -16,7 +16,7 @@ from cluster.report.frames import VIEW, BoxTrack, Spans, frame_strip, missing_st
 from data.decoder import IsolatedDecoder
 from data.prompts import PromptStyle, render_prompt
 from data.schema import LETTERS, VideoPrompt
-from data.video import ClipError
+from data.video import Clip, ClipError
 from rewards import SPECS
 
 RULE = "The best, the median and the worst clip of each task after GRPO, by total reward, then by prompt id."
@@ -86,14 +86,16 @@ def _task_section(task: str, clips: Sequence[ShownClip], decoder: IsolatedDecode
 
 def clip_card(clip: ShownClip, decoder: IsolatedDecoder) -> str:
     """One clip: question, frames with boxes or times, both responses."""
-    prompt, times = clip.prompt, _times(clip)
+    prompt = clip.prompt
+    view = _view(clip, decoder)
+    times = _times(clip, view)
     answers = [_answer(clip.before_name, "cold", clip.before)] if clip.before_name else []
     answers.append(_answer(clip.after_name, "policy", clip.after))
     return (
         f'<article class="clip" id="clip-{escape(prompt.id)}"><header>'
         f'<span class="place">{clip.place}</span><b>{escape(prompt.question)}</b>'
         f"<code>{escape(prompt.id)}</code></header>"
-        f'<div class="{"timed" if times else ""}">{_frames(clip, decoder)}{times}</div>{_options(clip)}'
+        f'<div class="{"timed" if times else ""}">{_frames(clip, view)}{times}</div>{_options(clip)}'
         f'<div class="answers">{"".join(answers)}</div>'
         f"{_prompt(clip.asked)}</article>"
     )
@@ -129,19 +131,25 @@ def _each(clip: ShownClip, key: str) -> list[tuple[str, str, Any]]:
     return [*shown, (clip.before_name, "cold", _read(clip.before, key))] if clip.before_name else shown
 
 
-def _frames(clip: ShownClip, decoder: IsolatedDecoder) -> str:
-    tracks = [BoxTrack(name, colour, boxes or ()) for name, colour, boxes in _each(clip, "boxes")]
-    drawn = [track for track in tracks if track.boxes]
+def _view(clip: ShownClip, decoder: IsolatedDecoder) -> Clip | str:
+    """The frames of the strip, or why there are none."""
     if not Path(clip.prompt.video).exists():
-        return missing_strip(f"no frames: {clip.prompt.video} has gone")
+        return f"{clip.prompt.video} has gone"
     try:
         # Evenly spaced, whatever part an evaluation looked at closer: times are drawn on the same scale.
-        frames = decoder.decode(*replace(clip.prompt, windows=()).clip_key).frames
+        return decoder.decode(*replace(clip.prompt, windows=()).clip_key)
     except ClipError as error:
-        return missing_strip(f"no frames: {error.reason}")
+        return error.reason
+
+
+def _frames(clip: ShownClip, view: Clip | str) -> str:
+    if isinstance(view, str):
+        return missing_strip(f"no frames: {view}")
+    tracks = [BoxTrack(name, colour, boxes or ()) for name, colour, boxes in _each(clip, "boxes")]
+    drawn = [track for track in tracks if track.boxes]
     # Drawn last lies on top: the prediction after GRPO over the truth over the cold start's.
     order = {"cold": 0, "truth": 1, "policy": 2}
-    return frame_strip(frames, sorted(drawn, key=lambda track: order[track.colour])) + _box_key(drawn)
+    return frame_strip(view.frames, sorted(drawn, key=lambda track: order[track.colour])) + _box_key(drawn)
 
 
 def _box_key(tracks: Sequence[BoxTrack]) -> str:
@@ -149,7 +157,7 @@ def _box_key(tracks: Sequence[BoxTrack]) -> str:
     return f'<p class="keys">{names}</p>' if names else ""
 
 
-def _times(clip: ShownClip) -> str:
+def _times(clip: ShownClip, view: Clip | str) -> str:
     single = "interval" in clip.prompt.target
     if clip.prompt.duration is None or (not single and "intervals" not in clip.prompt.target):
         return ""
@@ -157,7 +165,9 @@ def _times(clip: ShownClip) -> str:
     rows = [
         Spans(name, colour, ([value] if single else value) if value else []) for name, colour, value in found
     ]
-    return timeline(clip.prompt.duration, rows)
+    if isinstance(view, str):
+        return timeline(0.0, clip.prompt.duration, rows)
+    return timeline(view.starts_at, view.duration, rows)
 
 
 def _options(clip: ShownClip) -> str:

@@ -1,6 +1,7 @@
 """Frame strips of held-out clips: eight frames with true and predicted boxes, true and predicted times below.
 
-A frame stands at its time: the strip spans the clip, and each frame is the video at its own left edge.
+A frame stands at its time: the strip spans the clip from its first frame on, and each frame is the video at its own
+left edge.
 """
 
 from __future__ import annotations
@@ -69,30 +70,35 @@ def missing_strip(reason: str) -> str:
     return f'<div class="strip missing">{escape(reason)}</div>'
 
 
-def timeline(duration: float, rows: Sequence[Spans]) -> str:
-    """Bars on the strip's time axis, one row per answer, with their seconds in words."""
-    lines = [_time_row(duration, row) for row in rows]
-    starts = [(100 * n / FRAMES, duration * n / FRAMES) for n in range(FRAMES)]
+def timeline(begin: float, end: float, rows: Sequence[Spans]) -> str:
+    """Bars on the strip's time axis, one row per answer, with their seconds in words.
+
+    Args:
+        begin, end: When the first frame of the strip is, and when the clip ends, seconds from the start of the clip.
+    """
+    lines = [_time_row(begin, end, row) for row in rows]
+    starts = [(100 * n / FRAMES, begin + (end - begin) * n / FRAMES) for n in range(FRAMES)]
     ticks = "".join(f'<i style="left:{left:.2f}%">{_seconds(second)}</i>' for left, second in starts)
     return f'<div class="time-row"><span>seconds</span><div class="axis">{ticks}</div></div>{"".join(lines)}'
 
 
-def clipped(interval: Sequence[float], duration: float) -> tuple[float, float] | None:
-    """The part of an interval inside the clip; None if there is none, or it is no interval."""
-    if len(interval) != 2 or not all(isinstance(end, int | float) for end in interval):
+def clipped(interval: Sequence[float], begin: float, end: float) -> tuple[float, float] | None:
+    """The part of an interval inside the strip; None if there is none, or it is no interval."""
+    if len(interval) != 2 or not all(isinstance(time, int | float) for time in interval):
         return None
-    start, end = max(0.0, float(interval[0])), min(duration, float(interval[1]))
-    return (start, end) if start < end else None
+    first, last = max(begin, float(interval[0])), min(end, float(interval[1]))
+    return (first, last) if first < last else None
 
 
-def _time_row(duration: float, row: Spans) -> str:
-    inside = [span for interval in row.intervals if (span := clipped(interval, duration))]
+def _time_row(begin: float, end: float, row: Spans) -> str:
+    inside = [span for interval in row.intervals if (span := clipped(interval, begin, end))]
+    scale = 100 / (end - begin)
     bars = "".join(
-        f'<i class="bar c-{row.colour}" style="left:{100 * start / duration:.2f}%;'
-        f'width:{100 * (end - start) / duration:.2f}%"></i>'
-        for start, end in inside
+        f'<i class="bar c-{row.colour}" style="left:{scale * (first - begin):.2f}%;'
+        f'width:{scale * (last - first):.2f}%"></i>'
+        for first, last in inside
     )
-    words = ", ".join(f"{_seconds(start)}–{_seconds(end)}" for start, end in inside) or "none"
+    words = ", ".join(f"{_seconds(first)}–{_seconds(last)}" for first, last in inside) or "none"
     return (
         f'<div class="time-row"><span class="c-{row.colour}"><b>{escape(row.name)}</b> {words}</span>'
         f'<div class="lane">{bars}</div></div>'

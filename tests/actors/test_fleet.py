@@ -31,7 +31,7 @@ def test_the_first_failure_wins_over_waiting(actors: dict[str, Any]) -> None:
         refs = [actors["a"].wait.remote(60), actors["b"].fail.remote()]
         collect(refs, ["a", "b"], "trying", 60, advice="Try again.")
     assert failure.value.name == "b"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 50, "the other was waited for"
 
 
 def test_a_deadline_names_those_that_did_not_answer(actors: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def test_a_death_is_found_within_seconds(ray_cluster: None) -> None:
     with pytest.raises(ActorFailure, match="(?s)b failed while waiting.*died unexpectedly") as failure:
         collect(refs, ["a", "b"], "waiting", 60)
     assert failure.value.name == "b"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 50, "the other was waited for"
 
 
 def test_a_relayed_failure_names_its_origin(actors: dict[str, Any]) -> None:

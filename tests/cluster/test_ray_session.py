@@ -81,7 +81,14 @@ def test_a_session_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_second_session_in_one_process() -> None:
+def test_a_second_session_in_one_process_beside_the_trace_of_a_dead_cluster(
+    request: pytest.FixtureRequest,
+) -> None:
+    """Ray itself would join what `ray start` wrote there."""
+    file = Path(os.environ["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("127.0.0.1:1")
+    request.addfinalizer(file.unlink)
     for _ in range(2):
         with ray_session(config()):
             assert ray.get(ray.remote(lambda: 7).remote()) == 7

@@ -173,10 +173,16 @@ def test_bars_stand_where_the_intervals_are(page: str) -> None:
 
 
 def test_bars_are_cut_at_the_clips_ends_and_none_is_said() -> None:
-    rows = timeline(4.0, [Spans("a", "cold", [[-2, 1]]), Spans("b", "policy", [[3, 9], [5, 6], [2, 1]])])
+    rows = timeline(0.0, 4.0, [Spans("a", "cold", [[-2, 1]]), Spans("b", "policy", [[3, 9], [5, 6], [2, 1]])])
     assert 'style="left:0.00%;width:25.00%"' in rows
     assert rows.count('class="bar') == 2 and 'style="left:75.00%;width:25.00%"' in rows
-    assert "<b>c</b> none" in timeline(4.0, [Spans("c", "cold", [])])
+    assert "<b>c</b> none" in timeline(0.0, 4.0, [Spans("c", "cold", [])])
+
+
+def test_bars_of_a_picture_that_starts_late_stand_below_their_frames() -> None:
+    rows = timeline(4.0, 12.0, [Spans("true", "truth", [[6, 8]])])
+    assert 'style="left:25.00%;width:25.00%"' in rows and "</b> 6–8</span>" in rows
+    assert '<i style="left:0.00%">4</i><i style="left:12.50%">5</i>' in rows
 
 
 def test_boxes_are_drawn_on_their_own_frames() -> None:

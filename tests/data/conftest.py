@@ -6,11 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-# A busy machine is not a bug.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 # Read by vLLM when it is imported.
 os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")

@@ -148,7 +148,7 @@ def curve(run_dir: Path) -> list[tuple[Any, ...]]:
     ]
 
 
-def left_behind(processes: list[psutil.Process], timeout_s: float = 10) -> list[str]:
+def left_behind(processes: list[psutil.Process], timeout_s: float = 60) -> list[str]:
     """Those of a run's processes that still exist."""
     _, alive = psutil.wait_procs(processes, timeout=timeout_s)
     return list(_commands(alive))

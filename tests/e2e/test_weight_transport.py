@@ -178,7 +178,7 @@ def test_a_refused_parameter_is_an_error_within_seconds(fleet: RolloutFleet, ref
     with pytest.raises(ActorFailure, match=r"refuses model\.language_model\.norm\.weight") as failure:
         broken.send(5)
     assert failure.value.name == "rollout-1"
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < SETTINGS.timeout_s
     broken.close()
 
 
@@ -189,7 +189,7 @@ def test_a_worker_killed_during_a_sync_is_named_within_seconds(fleet: RolloutFle
     start = time.monotonic()
     with pytest.raises(ActorFailure, match="rollout-1 failed while receiving weight version 6"):
         broken.send(6)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < SETTINGS.timeout_s
     broken.close()
 
 
@@ -197,4 +197,4 @@ def test_a_dead_worker_is_found(fleet: RolloutFleet) -> None:
     start = time.monotonic()
     with pytest.raises(ActorFailure, match="rollout-1 failed while reporting metrics"):
         fleet.check(deadline_s=30)
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < SETTINGS.timeout_s

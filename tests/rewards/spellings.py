@@ -46,7 +46,9 @@ In minutes: 10 to 20|10 to 20, all in minutes|minutes 10 to 20|scene 10 to 20|no
 10 to 1 min 20 s|start: 1, end: 20 min|10:75 to 20|1:02 h to 1:20 h|1M to 2M|1\u200b0 to 20|1\u00ad0 to 20|
 \u202e10 to 20|1٠ to 20|⑩ to 20|Ⅹ to 20|10\u0305 to 20|10--20|10..20|10 to 20 or 30|10 to 20, 30|10 20|
 10 to 20 and a half|第10秒到第20秒|1分半到2分|10万到20万|10 to 20 apples|10÷2 to 20|10 to 20 $|10 to 20 €|10 to 20!|
-start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20
+start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20|
+twenty 10 to 20|10 –-20|不是10到20|it isn't 10 to 20|it cannot be from 10 to 20|
+10 to 20 of the clip|10 to 20 of 100
 """
 )
 
@@ -66,7 +68,8 @@ It is 5, as said
 −5|–5|‑5|- 5|minus 5|negative 5|5 (negative)|-$5|--5|+-5|5½|½|5 ½|1_000|0x10|10²|10⁵|3k|3 K|3M|2 million|5万|3/4|
 3 1/2|5 dozen|10^2|10**2|2 * 3|5×10³|5 x 10|5%|5 %|5％|5 percent|1,5|0,250|1,2345|1.000,5|1'000|1 000|1\u202f250|
 12,50|[1,250]|٥|①|Ⅻ|1\ufe0f\u20e3|5\u0305|6\u200b5|\u202e56|1.2.3|1:02|5·3|3٫5|5 out of 10|5 or six|five|
-at least 5|more than 5|not 5|up to 5|5 or more|5th|No. 5|#5|5m|$5 m|5 min|2 hours|5!|5+|±5|>5|5-|5 apples|
+at least 5|more than 5|not 5|it isn't 5|can’t be 5|up to 5|
+5 or more|5th|No. 5|#5|5m|$5 m|5 min|2 hours|5!|5+|±5|>5|5-|5 apples|
 5 and a half|half 5|twice 5|百分之5|第5|5个半|不到5|5倍|5 per second|1e999
 """,
     }
@@ -75,10 +78,12 @@ at least 5|more than 5|not 5|up to 5|5 or more|5th|No. 5|#5|5m|$5 m|5 min|2 hour
 LETTERS: dict[str, str | None] = meanings(
     {
         "B": """
-选B|答案：B|Ｂ|（Ｂ）|**B**|(B)|B。|\\boxed{B}|$B$|_B_|「B」|{"answer": "B"}|B选项|选项B是正确的|𝐁|<b>B</b>|`B`|B\ufeff
+选B|答案：B|Ｂ|（Ｂ）|**B**|(B)|B。|\\boxed{B}|$B$|_B_|「B」|{"answer": "B"}|B选项|选项B是正确的|𝐁|<b>B</b>|`B`|B\ufeff|
+Not clear, B|B: not a cat|No, B
 """,
         None: """
-不是B|not B|It isn't B|B is wrong|B、C|Ⓑ|В|B\u0301|B\u200bat|\u202eB|B+|20 °B|neither A|B²|B1
+不是B|not B|It isn't B|B is wrong|B、C|Ⓑ|В|B\u0301|B\u200bat|\u202eB|B+|20 °B|neither A|B²|B1|
+The wrong one is B|B can't be|cannot be B|can't be B|rule out B|anything but B|~~B~~|B以外
 """,
     }
 )
@@ -106,4 +111,12 @@ AROUND: dict[str, float | None] = meanings(
 {} or so more|①{}|{}Ⅳ
 """,
     }
+)
+
+# Pieces of which a long answer may consist.
+RUNS = listed(
+    """
+ |start: 5, |1|1,|1.|1:|1 s |5 to |[|[5, |(5, 10), |(|*|**5** |"|"5|'|_|`|<b>|\\boxed{|$|$5|a|A |到|5到|秒|–|-|- |½|²|
+\u200b|a\u200b|\u0301|\u202e|５|not |don't |A is |A不|5 of |~~
+"""
 )
