@@ -72,6 +72,8 @@ def engine_arguments(settings: EngineSettings) -> dict[str, Any]:
     """Arguments of `AsyncEngineArgs`, vLLM 0.32."""
     arguments: dict[str, Any] = {
         "model": settings.model_path,
+        # As wherever a policy is loaded: code that comes with it is not run, and nobody is asked whether it may be.
+        "trust_remote_code": False,
         "dtype": settings.dtype,
         "tensor_parallel_size": settings.tensor_parallel_size,
         # Left to itself, vLLM inside a Ray actor starts its workers as further actors, outside this one's reservation.

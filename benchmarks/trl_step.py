@@ -124,7 +124,7 @@ def _with_images(token_ids: Sequence[int], images: int) -> list[int]:
 def _processor(folder: str) -> Qwen2_5_VLProcessor:
     """Some processor of the architecture; the batch is tokenized already."""
     path = build_tiny_policy(f"{folder}/tiny", contract=SamplingContract())
-    return Qwen2_5_VLProcessor.from_pretrained(path)
+    return Qwen2_5_VLProcessor.from_pretrained(path, trust_remote_code=False)
 
 
 def main(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from cluster.errors import ConfigError, UserError
+from cluster.errors import UserError
 from data.failures import ActorFailure
 
 if TYPE_CHECKING:
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
     from cluster.config.loading import LoadedConfig
 
 INTERRUPTED = 130
+# What a disk refuses, and what helps.
+OF_THE_DISK = {
+    errno.ENOSPC: "Make room on that disk.",
+    errno.EDQUOT: "Make room within your quota.",
+    errno.EROFS: "That file system is mounted read-only.",
+    errno.EACCES: "Let this user write there.",
+    errno.EPERM: "Let this user write there.",
+    errno.EIO: "The disk or its network does not answer.",
+    errno.ESTALE: "The network file system has lost it; mount it anew.",
+}
 NEEDS_DRY_RUN = "--gpu-gib says what a plan is made for; give --dry-run too"
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of the run.", show_default=False)]
@@ -49,23 +60,30 @@ def command_app() -> typer.Typer:
 
 
 @contextmanager
-def ended_by_a_message(after_interrupt: str, after_failure: str = "") -> Iterator[None]:
-    """End the command with a message if what happens inside fails or is interrupted, by SIGTERM too.
+def ended_by_a_message(again: str) -> Iterator[None]:
+    """End the command with a message if what happens inside fails or is interrupted, by SIGTERM or SIGHUP too.
 
     Args:
-        after_interrupt: What an interrupted user can do.
-        after_failure: What can be done after a failure that is no mistake in the configuration.
+        again: How the command goes on where it ended; said wherever it can.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    _take_signals()
     try:
         yield
-    except ConfigError as error:
-        _leave(str(error), error.exit_code)
-    except (UserError, ActorFailure) as error:
-        message = f"{error}\n{after_failure}" if after_failure else str(error)
-        _leave(message, getattr(error, "exit_code", UserError.exit_code))
+    except UserError as error:
+        _leave(f"{error}\n{again}" if error.resumable else str(error), error.exit_code)
+    except ActorFailure as error:
+        _leave(f"{error}\n{again}", UserError.exit_code)
     except KeyboardInterrupt:
-        _leave(f"Interrupted. {after_interrupt}", INTERRUPTED)
+        _leave(f"Interrupted. {again}", INTERRUPTED)
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            say(again, is_error=True)
+            raise
+        _leave(f"A file cannot be used: {error}. {OF_THE_DISK[error.errno]}\n{again}", UserError.exit_code)
+    except Exception:
+        # Nobody foresaw it, so its traceback follows.
+        say(again, is_error=True)
+        raise
 
 
 def policy_config(
@@ -110,8 +128,22 @@ def read_policy_config(
 
 def _policy_of(checkpoint: str) -> str:
     """A run's folder stands for the policy that it left."""
-    policy = Path(checkpoint).expanduser() / "policy"
+    policy = Path(os.path.expanduser(checkpoint)) / "policy"
     return str(policy) if policy.is_dir() else checkpoint
+
+
+def say(text: str, is_error: bool = False) -> None:
+    """Print a text that may quote data; see `rewards.terminal.say`, which `--help` need not wait for."""
+    from rewards import terminal
+
+    terminal.say(text, is_error)
+
+
+def _take_signals() -> None:
+    """SIGTERM, and SIGHUP of a closed terminal unless `nohup` has it ignored, end the command as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _interrupt)
 
 
 def _interrupt(signum: int, frame: Any) -> NoReturn:
@@ -119,5 +151,5 @@ def _interrupt(signum: int, frame: Any) -> NoReturn:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr, flush=True)
+    say(message, is_error=True)
     raise typer.Exit(code)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cluster.command_line import ended_by_a_message
 from cluster.evaluation.comparison import Comparison, Difference, compare, read_evaluation
@@ -23,8 +22,9 @@ from cluster.evaluation.tables import (
     rich_table,
     trivial_cell,
 )
-from cluster.records.result_tables import markdown_rows
+from cluster.records.markdown import markdown_list, markdown_rows
 from data.json_option import JsonFile
+from rewards.terminal import Terminal, say
 
 NOTE = (
     "Percent; in brackets the bootstrap 95% interval over videos, each drawn with all its prompts, of the difference "
@@ -45,9 +45,9 @@ def main(
     if json_path:
         json_path.write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if as_markdown:
-        typer.echo(markdown(found))
+        say(markdown(found))
         return
-    console = Console()
+    console = Terminal()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     title, notes = " and ".join(found.names), [NOTE, *remarks(found)]
@@ -88,8 +88,8 @@ def remarks(found: Comparison) -> list[str]:
 
 def markdown(found: Comparison) -> str:
     """The table in Markdown."""
-    listed = "\n".join(f"- {line}" for line in remarks(found))
-    return f"{markdown_rows(columns(found), list(map(row, found.rows)))}\n\n{NOTE}\n\n{listed}"
+    table = markdown_rows(columns(found), list(map(row, found.rows)))
+    return f"{table}\n\n{NOTE}\n\n{markdown_list(remarks(found))}"
 
 
 if __name__ == "__main__":

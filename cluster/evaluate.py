@@ -23,6 +23,7 @@ from cluster.command_line import (
     ended_by_a_message,
     policy_config,
     read_policy_config,
+    say,
 )
 from cluster.errors import ConfigError, UserError
 
@@ -114,14 +115,14 @@ def show_plan(path: Path, overrides: Sequence[str], checkpoint: str | None, gpu_
 def _evaluate(config: RunConfig) -> None:
     from cluster.evaluation.by_policy import evaluate_policy
 
-    print(f"evaluating {config.model.path}: {config.run_dir.absolute()}", flush=True)
+    say(f"evaluating {config.model.path}: {config.run_dir.absolute()}")
     evaluate_policy(config)
 
 
 def _score(config: RunConfig, path: Path) -> None:
     from cluster.evaluation.of_predictions import evaluate_predictions
 
-    print(f"scoring {path}: {config.run_dir.absolute()}", flush=True)
+    say(f"scoring {path}: {config.run_dir.absolute()}")
     evaluate_predictions(config, path)
 
 

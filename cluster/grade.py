@@ -18,6 +18,7 @@ from cluster.command_line import (
     command_app,
     ended_by_a_message,
     policy_config,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def grading_config(path: Path, overrides: Sequence[str], checkpoint: str | None 
 def _grade(config: RunConfig) -> None:
     from cluster.grading.grading import grade_prompts
 
-    print(f"grading {config.run.name}: {config.run_dir.absolute()}", flush=True)
+    say(f"grading {config.run.name}: {config.run_dir.absolute()}")
     grade_prompts(config)
 
 

@@ -21,6 +21,7 @@ from cluster.command_line import (
     Overrides,
     command_app,
     ended_by_a_message,
+    say,
 )
 from cluster.errors import UserError
 from cluster.records.interpreter import interpreter
@@ -45,7 +46,7 @@ def main(
 ) -> None:
     """Train a video language model by reinforcement learning, as one YAML file says."""
     again = f"Resume with: {resume_command(config, overrides or [])}"
-    with ended_by_a_message(again, again):
+    with ended_by_a_message(again):
         if gpu_gib is not None and not dry_run:
             raise UserError(NEEDS_DRY_RUN)
         if dry_run:
@@ -84,7 +85,7 @@ def launch(path: Path, overrides: Sequence[str], resume: bool) -> None:
     from cluster.runtime.environment import environment_problems
 
     loaded = read_config(path, overrides)
-    _say(f"{path}: checking what it names")
+    say(f"{path}: checking what it names")
     config = loaded.config
     loaded.add([*missing_things(config), *_short_here(config), *environment_problems(config)])
     if loaded.problems:
@@ -112,9 +113,9 @@ def _run(loaded: LoadedConfig, resume: bool) -> None:
 
 
 def _announce(config: RunConfig) -> None:
-    _say(f"run {config.run.name}: {config.run_dir.absolute()}; connecting to Ray")
+    say(f"run {config.run.name}: {config.run_dir.absolute()}; connecting to Ray")
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ and not Path(config.run.output_dir).is_absolute():
-        _say("it lies in the job's copy of the project; an absolute run.output_dir outlives the job")
+        say("it lies in the job's copy of the project; an absolute run.output_dir outlives the job")
 
 
 def _short_here(config: RunConfig) -> list[Problem]:
@@ -134,10 +135,6 @@ def _gpus_here() -> int:
     import torch
 
     return torch.cuda.device_count()
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

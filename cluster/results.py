@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from cluster.errors import UserError
+from cluster.records.markdown import markdown_list
 from cluster.records.result_tables import combined_markdown, markdown_table
 from cluster.records.results import read_results
 from cluster.records.run_settings import said_of_settings
+from rewards.terminal import say
 
 
 def main(
@@ -26,11 +28,11 @@ def main(
         said = said_of_settings(runs, anyway) if len(results) > 1 else []
         table = combined_markdown(results) if len(results) > 1 else markdown_table(*results.values())
     except (OSError, ValueError, UserError) as error:
-        typer.echo(f"no table: {error}", err=True)
+        say(f"no table: {error}", is_error=True)
         raise typer.Exit(1) from error
-    typer.echo(table)
+    say(table)
     if said:
-        typer.echo("\n" + "\n".join(f"- {line}" for line in said))
+        say("\n" + markdown_list(said))
 
 
 if __name__ == "__main__":

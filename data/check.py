@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from data.check_clips import ClipFinding, check_clips, distinct, length_warning
 from data.check_config import read_specs
@@ -26,10 +26,11 @@ from data.check_report import DatasetReport, show
 from data.json_option import JsonFile
 from data.readers import READERS, DatasetError, DatasetSpec, Reading, read
 from data.schema import ClipKey, decoded_problem
+from rewards.terminal import Terminal
 
 PROCESSES = len(os.sched_getaffinity(0))
 
-console = Console()
+console = Terminal()
 
 
 def main(
@@ -55,7 +56,7 @@ def main(
     try:
         specs = _specs(config, overrides or [], format_, annotations, videos, option or [])
     except DatasetError as error:
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        console.print(str(error), soft_wrap=True)
         raise typer.Exit(2) from None
     reports = [_report(spec) for spec in specs]
     if check_videos:
@@ -100,7 +101,7 @@ def _specs(
 
 def _report(spec: DatasetSpec) -> tuple[DatasetReport, Reading]:
     """What is told of a dataset before its clips are decoded. That it cannot be read, or is empty, is its problem."""
-    with console.status(f"reading {spec.name}"):
+    with console.status(Text(f"reading {spec.name}")):
         try:
             reading = read(spec)
         except (DatasetError, OSError) as error:
@@ -121,7 +122,12 @@ def _report(spec: DatasetSpec) -> tuple[DatasetReport, Reading]:
 
 def _decode(reports: Sequence[tuple[DatasetReport, Reading]], processes: int, timeout_s: float) -> None:
     """Decode the clips of every dataset, and add what is wrong with them to its report."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         for report, reading in reports:
             if not (clips := distinct(reading.prompts)):

@@ -66,7 +66,7 @@ def _override(data: dict[str, Any], override: str) -> None:
         return
     try:
         value = read_value(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise DatasetError(f"{override}: the value is not YAML: {yaml_reason(error)}") from error
     in_entry = _IN_ENTRY.fullmatch(name)
     if in_entry is None:
@@ -81,7 +81,7 @@ def _override(data: dict[str, Any], override: str) -> None:
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = read_value(path.read_text(encoding="utf-8"))
-    # ValueError: neither UTF-8 nor a number that Python takes.
+    # ValueError: not UTF-8.
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DatasetError(f"{path}: cannot be read: {yaml_reason(error)}") from error
     if not isinstance(content, dict):

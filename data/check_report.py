@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from data.check_facts import Spread, TaskFacts
 from data.readers import DatasetSpec
+from rewards.terminal import Terminal
 
 
 @dataclass
@@ -49,11 +48,11 @@ class DatasetReport:
         return {**named, "videos_folder": str(self.spec.videos_folder), **found}
 
 
-def show(console: Console, reports: Sequence[DatasetReport], most: int) -> None:
+def show(console: Terminal, reports: Sequence[DatasetReport], most: int) -> None:
     """Print for each dataset how much there is, a table of every task, and its first `most` problems and warnings."""
     for report in reports:
         name = f"{report.spec.name} ({report.spec.format})"
-        console.print(f"{name}: {_summary(report)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name}: {_summary(report)}", soft_wrap=True)
         for task, facts in report.tasks.items():
             console.print(_table(task, facts))
         _messages(console, report.spec.name, "problem", report.problems, most)
@@ -65,7 +64,7 @@ def _table(task: str, facts: TaskFacts) -> Table:
     table = Table("", task)
     for head, value in _cells(facts).items():
         if value:
-            table.add_row(head, escape(value))
+            table.add_row(head, value)
     return table
 
 
@@ -106,11 +105,11 @@ def _metrics(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items())
 
 
-def _messages(console: Console, name: str, kind: str, messages: Sequence[str], most: int) -> None:
+def _messages(console: Terminal, name: str, kind: str, messages: Sequence[str], most: int) -> None:
     for message in messages[:most]:
-        console.print(f"{kind}: {message}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{kind}: {message}", soft_wrap=True)
     if len(messages) > most:
         rest = (
             f"{name}: {_counted(len(messages) - most, f'more {kind}', f'more {kind}s')}; --json has them all"
         )
-        console.print(rest, markup=False, highlight=False)
+        console.print(rest)

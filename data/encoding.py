@@ -70,8 +70,10 @@ class VideoEncoder:
         Raises:
             ValueError: the model cuts frames into other patches than the contract.
         """
-        self._processor: Any = AutoProcessor.from_pretrained(str(model_path))
-        self._layout = MropeLayout.from_config(AutoConfig.from_pretrained(str(model_path)))
+        self._processor: Any = AutoProcessor.from_pretrained(str(model_path), trust_remote_code=False)
+        self._layout = MropeLayout.from_config(
+            AutoConfig.from_pretrained(str(model_path), trust_remote_code=False)
+        )
         self._patch_size = int(self._processor.video_processor.patch_size)
         self._style = style
         self.video_token_id = self._layout.video_token_id

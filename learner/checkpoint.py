@@ -69,16 +69,18 @@ def newest_complete(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What a checkpoint lacks compared with its manifest, or None."""
-    manifest = checkpoint / MANIFEST
-    if not manifest.exists():
+    """What a checkpoint lacks compared with its manifest, or None; it may hold whatever somebody put there."""
+    if not (checkpoint / MANIFEST).exists():
         return f"no {MANIFEST}"
     try:
-        expected: dict[str, int] = json.loads(manifest.read_text(encoding="utf-8"))["bytes"]
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
-        return f"{MANIFEST} is unreadable"
-    found = dict(_sizes(checkpoint))
-    wrong = [name for name, size in expected.items() if found.get(name) != size]
+        expected = _counts(_mapping(checkpoint / MANIFEST), "bytes")
+        _counts(_mapping(checkpoint / MANIFEST), "layout")
+        found = dict(_sizes(checkpoint))
+        wrong = [name for name, size in expected.items() if found.get(name) != size]
+        if not wrong:
+            read_client_state(checkpoint)
+    except CheckpointError as error:
+        return str(error)
     return f"{wrong[0]} has {found.get(wrong[0], 0)} of {expected[wrong[0]]} bytes" if wrong else None
 
 
@@ -86,9 +88,9 @@ def check_layout(checkpoint: Path, layout: Mapping[str, int]) -> None:
     """Refuse a checkpoint that other ranks wrote: DeepSpeed's optimizer state is partitioned over them.
 
     Raises:
-        CheckpointError: the layout differs.
+        CheckpointError: the layout differs, or the manifest has none.
     """
-    written: dict[str, int] = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))["layout"]
+    written = _counts(_mapping(checkpoint / MANIFEST), "layout")
     differing = [
         f"{key} was {written.get(key)}, is {value}"
         for key, value in layout.items()
@@ -101,9 +103,32 @@ def check_layout(checkpoint: Path, layout: Mapping[str, int]) -> None:
 
 
 def read_client_state(checkpoint: Path) -> dict[str, Any]:
-    """What the training loop stored with the checkpoint."""
-    state: dict[str, Any] = json.loads((checkpoint / CLIENT_STATE).read_text(encoding="utf-8"))
-    return state
+    """What the training loop stored with the checkpoint.
+
+    Raises:
+        CheckpointError: the file is not there, or is no mapping in JSON.
+    """
+    return _mapping(checkpoint / CLIENT_STATE)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        # The text of the error may quote the file, and its line break.
+        raise CheckpointError(f"{path.name} is unreadable ({type(error).__name__})") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path.name} holds a {type(content).__name__}, not a mapping")
+    return content
+
+
+def _counts(manifest: Mapping[str, Any], key: str) -> dict[str, int]:
+    """A mapping of the manifest from names to whole numbers."""
+    counts = manifest.get(key)
+    # Not `isinstance`: true is a whole number to Python.
+    if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+        raise CheckpointError(f"{MANIFEST} has no {key!r} of whole numbers by name")
+    return counts
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -31,6 +31,6 @@ def export_huggingface(
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         policy.save_pretrained(unfinished, state_dict=weights)
-        AutoProcessor.from_pretrained(processor).save_pretrained(unfinished)
+        AutoProcessor.from_pretrained(processor, trust_remote_code=False).save_pretrained(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)

@@ -73,13 +73,13 @@ def _num_dims(parameter: nn.Parameter) -> int:
 def _load(
     path: str, settings: LearnerSettings, ds_config: dict[str, Any]
 ) -> Qwen2_5_VLForConditionalGeneration:
-    model_type = AutoConfig.from_pretrained(path).model_type
+    model_type = AutoConfig.from_pretrained(path, trust_remote_code=False).model_type
     if model_type != MODEL_TYPE:
         raise UnsupportedPolicyError(f"{path} is a {model_type} checkpoint; the learner trains {MODEL_TYPE}")
     # transformers partitions while loading for as long as this object is alive.
     partitioning = HfDeepSpeedConfig(ds_config) if settings.zero_stage == 3 else None
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        path, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa"
+        path, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa", trust_remote_code=False
     )
     del partitioning
     restore_rotary_frequencies(model)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, NoReturn
 
 import typer
-from rich.console import Console
 
 from rewards.lines import IS_A_LIST, numbered_records
 from rewards.predictions import Sample, parse_sample
@@ -23,8 +22,9 @@ from rewards.result import Score
 from rewards.scoring import Scorer
 from rewards.summary import Summary
 from rewards.tasks import TASKS
+from rewards.terminal import Terminal
 
-console = Console(stderr=True, markup=False, highlight=False)
+console = Terminal(stderr=True)
 
 
 class PromptTemplate(StrEnum):

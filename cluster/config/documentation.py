@@ -39,6 +39,10 @@ python -m cluster.launch --config configs/local.yaml rollout.num_workers=2 grpo.
   Without them a run starts a Ray of its own, whatever else runs on the machine. Its folder for temporary files
   (RAY_TMPDIR, else TMPDIR) must be short, absolute and ASCII, for Ray's sockets. A judge on this machine is asked
   past any proxy; one that is asked through a proxy that does not answer is a mistake.
+- **Trust.** A configuration is code: `reward.custom` names functions that a run imports and calls. A dry run only
+  looks whether they are there. So is a checkpoint to resume from: DeepSpeed's files are pickles, which do whatever they
+  say when they are read. Run and resume only what comes from someone you trust. A policy (`model.path`, `policy/` in a
+  run's folder) is safetensors and JSON, and code that comes with one is never run.
 
 Relative paths start at the folder the run is started in, and a leading `~` is the home folder. For a submitted job
 the former is a copy, so give it an absolute `run.output_dir`. {count} fields:

@@ -45,7 +45,7 @@ class Merge:
             return
         try:
             value = read_value(text)
-        except (yaml.YAMLError, ValueError) as error:
+        except yaml.YAMLError as error:
             reason = getattr(error, "problem", None) or error
             self.problems.append(
                 Problem((), f"{override!r} ({COMMAND_LINE}): the value is not YAML: {reason}")

@@ -15,6 +15,7 @@ from cluster.config import RunConfig
 from cluster.config.fields import all_fields, shown
 from cluster.config.loading import load_config, to_yaml
 from cluster.errors import ConfigError
+from data.yaml_text import read_value
 
 CONFIG_FILE = "config.yaml"
 
@@ -61,14 +62,14 @@ def read_stored(path: Path) -> RunConfig:
         OSError: it cannot be read.
     """
     try:
-        stored = yaml.safe_load(path.read_text(encoding="utf-8"))
+        stored = read_value(path.read_text(encoding="utf-8"))
         known = {
             section: {name: value for name, value in its.items() if f"{section}.{name}" in all_fields()}
             for section, its in stored.items()
         }
         # As JSON, which knows no tuples and no names of tasks either.
         return RunConfig.model_validate_json(json.dumps({name: its for name, its in known.items() if its}))
-    except (yaml.YAMLError, AttributeError, ValidationError) as error:
+    except (yaml.YAMLError, AttributeError, UnicodeDecodeError, ValidationError) as error:
         raise ConfigError(f"{path} is not a configuration that this version can read: {error}") from error
 
 

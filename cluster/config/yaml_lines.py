@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import yaml
 
 from cluster.errors import ConfigError
-from data.yaml_text import Loader, read_value, yaml_reason
+from data.yaml_text import read_tree, yaml_reason
 
 EXTENDS = "extends"
 
@@ -45,9 +46,8 @@ def read_document(path: Path) -> Document:
     """
     text = _text_of(path)
     try:
-        node = yaml.compose(text, Loader)
-        values = read_value(text)
-    except (yaml.YAMLError, ValueError) as error:
+        node, values = read_tree(text)
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not readable as YAML: {yaml_reason(error)}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected sections (`run:`, `model:`, ...), found {_kind(values)}")
@@ -56,7 +56,7 @@ def read_document(path: Path) -> Document:
     base = values.pop(EXTENDS, None)
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"{document.place(EXTENDS)}: extends = {base!r}: must be the path of one YAML file")
-    document.extends = path.parent / Path(base).expanduser() if base else None
+    document.extends = path.parent / os.path.expanduser(base) if base else None
     return document
 
 
@@ -68,12 +68,13 @@ def read_chain(path: Path) -> list[Document]:
     """
     chain: list[Document] = []
     seen: list[Path] = []
-    following: Path | None = path.expanduser()
+    # Path.expanduser raises for a user that there is not.
+    following: Path | None = Path(os.path.expanduser(path))
     while following is not None:
         if following.resolve() in seen:
             names = " -> ".join(str(document.path) for document in chain)
             raise ConfigError(f"extends goes in a circle: {names} -> {following}")
-        if chain and not following.is_file():
+        if chain and not os.path.isfile(following):
             raise ConfigError(f"{chain[-1].place(EXTENDS)}: extends = {following}: there is no such file")
         seen.append(following.resolve())
         chain.append(read_document(following))
@@ -82,7 +83,7 @@ def read_chain(path: Path) -> list[Document]:
 
 
 def _text_of(path: Path) -> str:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise ConfigError(f"{path}: there is no such file")
     try:
         return path.read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cluster.config import RunConfig
+from cluster.errors import ConfigError
 from cluster.evaluation.greedy import answers
 from cluster.evaluation.judging import judge_notes
 from cluster.evaluation.outcome import publish
@@ -18,6 +19,7 @@ from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.prompts import prompt_style_of
 from cluster.progress.display import Progress, make_progress
 from cluster.records.eval_records import EvalSample
+from cluster.records.run_folder import held_folder
 from cluster.runtime.sampling_system import sampling_system
 from cluster.runtime.system import System
 from data.prompts import render_prompt
@@ -30,7 +32,12 @@ def evaluate_policy(config: RunConfig) -> None:
     Raises:
         ActorFailure, UserError: it could not go on.
     """
-    config.run_dir.mkdir(parents=True, exist_ok=True)
+    with held_folder(config.run_dir) as folder:
+        _answer_and_publish(config)
+        folder.check()
+
+
+def _answer_and_publish(config: RunConfig) -> None:
     with make_progress(config.run.name) as progress, ClipFiles(progress.waiting) as files:
         benchmarks = prepare_benchmarks(config, progress, files)
         settings = settings_of_policy(config, benchmarks)
@@ -49,8 +56,16 @@ def evaluate_policy(config: RunConfig) -> None:
 
 
 def known_samples(config: RunConfig) -> dict[str, EvalSample]:
-    """The samples that a folder holds already, by prompt id."""
-    return read_samples(config.run_dir) if (config.run_dir / SAMPLES_FILE).exists() else {}
+    """The samples that a folder holds already, by prompt id.
+
+    Raises:
+        ConfigError: a line is no sample.
+    """
+    path = config.run_dir / SAMPLES_FILE
+    try:
+        return read_samples(config.run_dir) if path.exists() else {}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path} holds a line that is no sample; delete it: {error!r}") from error
 
 
 def unanswered(benchmarks: Sequence[Benchmark], known: Mapping[str, EvalSample]) -> list[VideoPrompt]:

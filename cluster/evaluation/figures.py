@@ -14,6 +14,7 @@ from cluster.evaluation.judging import judged_constant
 from cluster.records.bootstrap import Fractions, Interval, Rounded, bootstrap_figures, interval
 from cluster.records.eval_records import EvalSample
 from cluster.records.failures import Failure, failures
+from cluster.records.metrics import Text
 from rewards import SPECS, Mode, Score, trivial_baselines
 from rewards.measures import Metric, Scored, harmonic_mean
 
@@ -74,7 +75,7 @@ class TaskFigures(BaseModel):
     samples: int
     well_formed: int
     failures: list[Failure]
-    constant_answer: str
+    constant_answer: Text
     figures: list[Figure]
     parts: list[PartFigures] = []
     unusable: int = 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
-
-from rich.console import Console
 
 from actors.caption_judge import EndpointJudge, JudgeReport
 from actors.judge_reply import EndpointError
@@ -19,6 +18,7 @@ from cluster.evaluation.tables import PLAIN_WIDTH, markdown, tables
 from cluster.inputs.benchmarks import Benchmark
 from cluster.records.eval_records import EvalSample
 from cluster.records.run_facts import command_line, installed_versions
+from rewards.terminal import Terminal, say
 
 MARKDOWN_FILE = "results.md"
 
@@ -56,14 +56,20 @@ def publish(
     )
     write_results(config.run_dir, results)
     (config.run_dir / MARKDOWN_FILE).write_text(markdown(results), encoding="utf-8")
-    page = write_page(config, results, {one.name: _of(one, samples) for one in benchmarks})
-    console = Console()
+    with ExitStack() as stack:
+        # Printed whatever becomes of the page, as the page is written before anything is printed.
+        stack.callback(_print_tables, results)
+        page = write_page(config, results, {one.name: _of(one, samples) for one in benchmarks})
+        stack.callback(say, f"report: {page}")
+    return results
+
+
+def _print_tables(results: EvaluationResults) -> None:
+    console = Terminal()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     for table in tables(results, console.width):
         console.print(table)
-    console.print(f"report: {page}", soft_wrap=True, highlight=False)
-    return results
 
 
 def _of(benchmark: Benchmark, samples: Mapping[str, EvalSample]) -> list[EvalSample]:

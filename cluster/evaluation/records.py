@@ -37,7 +37,7 @@ class EvaluationResults(BaseModel):
     tasks: list[TaskFigures]
     skipped: dict[str, list[Text]] = {}
     notes: list[Text] = []
-    command: str = ""
+    command: Text = ""
     versions: dict[str, str] = {}
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich.markup import escape
 from rich.table import Table
 
 from cluster.evaluation.figures import Figure, TaskFigures
 from cluster.evaluation.records import EvaluationResults
 from cluster.evaluation.settings import unknown_settings
 from cluster.records.bootstrap import Interval
-from cluster.records.result_tables import markdown_rows
+from cluster.records.markdown import as_code, in_markdown, markdown_list, markdown_rows
 from rewards import SPECS
 
 COLUMNS = ("Dataset", "Metric", "Samples", "Score", "Trivial answer", "Constant answer", "Above constant")
@@ -107,13 +106,13 @@ def markdown(results: EvaluationResults) -> str:
     """The same in Markdown, with the settings that the figures depend on."""
     failed = list(failure_rows(results))
     parts = [
-        f"# {results.name}",
+        f"# {in_markdown(results.name)}",
         markdown_rows(COLUMNS, list(result_rows(results))),
         NOTE,
-        "\n".join(f"- {line}" for line in remarks(results)),
+        markdown_list(remarks(results)),
         markdown_rows(FAILURE_COLUMNS, failed) if failed else "",
         markdown_rows(("Setting", "Value"), [(key, f"{value}") for key, value in results.settings.items()]),
-        f"`{results.command}`",
+        as_code(results.command),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -132,8 +131,8 @@ def rich_table(
     cells = list(zip(columns, *rows, strict=True))
     is_wide = sum(3 + max(map(len, column)) for column in cells) + 1 > width
     table = Table(
-        title=escape(title),
-        caption=escape("\n".join(notes)),
+        title=title,
+        caption="\n".join(notes),
         title_justify="left",
         caption_justify="left",
         collapse_padding=is_wide,
@@ -141,16 +140,16 @@ def rich_table(
     )
     for head, *figures in cells:
         if head in TEXTS:
-            table.add_column(escape(head), overflow="fold")
+            table.add_column(head, overflow="fold")
         else:
             own = _longest_word(head, *figures) if is_wide else None
-            table.add_column(escape(head), justify="right", overflow="fold", width=own)
+            table.add_column(head, justify="right", overflow="fold", width=own)
     last = ""
     for row in rows:
         if last and row[0] != last:
             table.add_section()
         last = row[0]
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     return table
 
 

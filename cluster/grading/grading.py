@@ -10,8 +10,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from actors.rollout_fleet import RolloutRequest, Submitted
 from cluster.config import RunConfig
 from cluster.errors import ConfigError
@@ -30,10 +28,12 @@ from cluster.inputs.grades import (
 from cluster.inputs.prompts import prepare_training
 from cluster.progress.display import Progress, make_progress
 from cluster.records.kept_settings import write_settings
+from cluster.records.run_folder import held_folder
 from cluster.runtime.sampling_system import sampling_system
 from cluster.runtime.system import System
 from data.records import SamplingSettings
 from data.schema import VideoPrompt
+from rewards.terminal import Terminal
 
 # Prompts sampled at a time, while the clips of the next are decoded; also what is lost when grading is interrupted.
 CHUNK = 32
@@ -56,6 +56,17 @@ def grade_prompts(config: RunConfig) -> None:
     Raises:
         ActorFailure, UserError: it could not go on.
     """
+    with held_folder(config.run_dir):
+        known = _graded_prompts(config)
+    console = Terminal()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    console.print(grade_table(known))
+    console.print(f"grades: {config.run_dir / GRADES_FILE}", soft_wrap=True)
+
+
+def _graded_prompts(config: RunConfig) -> list[Grade]:
+    """The grades of all training prompts, those made before among them."""
     known = claim(config)
     with make_progress(config.run.name) as progress, ClipFiles(progress.waiting) as files:
         prompts = prepare_training(config, progress, files).train
@@ -64,11 +75,7 @@ def grade_prompts(config: RunConfig) -> None:
                 known += grade(config, system, left, len(prompts), progress)
                 known = write_grades(config.run_dir / GRADES_FILE, known)
     wanted = {prompt.id for prompt in prompts}
-    console = Console()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    console.print(grade_table([one for one in known if one.id in wanted]))
-    console.print(f"grades: {config.run_dir / GRADES_FILE}", soft_wrap=True, highlight=False)
+    return [one for one in known if one.id in wanted]
 
 
 def claim(config: RunConfig) -> list[Grade]:
@@ -88,7 +95,10 @@ def claim(config: RunConfig) -> list[Grade]:
     folder.mkdir(parents=True, exist_ok=True)
     write_settings(folder, settings_of(config))
     path = folder / GRADES_FILE
-    return read_grades(path) if path.exists() else []
+    try:
+        return read_grades(path) if path.exists() else []
+    except ValueError as error:
+        raise ConfigError(f"{path} holds a line that is no grade; delete it: {error}") from error
 
 
 def ungraded(prompts: Sequence[VideoPrompt], known: Sequence[Grade]) -> list[VideoPrompt]:

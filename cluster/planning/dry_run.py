@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cluster.config import RunConfig
@@ -20,6 +18,7 @@ from cluster.planning.memory_tables import fit_lines, fit_table, gpu_sizes, memo
 from cluster.planning.model_geometry import find_geometry
 from cluster.planning.placement import Role, placement
 from cluster.planning.unused import unused
+from rewards.terminal import Terminal
 
 # Wide enough for every table when the output is not a terminal.
 PLAIN_WIDTH = 120
@@ -29,7 +28,7 @@ def print_plan(
     loaded: LoadedConfig,
     gpu_gib: float | None = None,
     evaluates: bool = False,
-    console: Console | None = None,
+    console: Terminal | None = None,
 ) -> None:
     """Print what a run with this configuration would be, and nothing that it has no use for.
 
@@ -38,7 +37,7 @@ def print_plan(
         evaluates: Of an evaluation, which has no learner, in place of a run.
     """
     config = loaded.config
-    console = console or Console(highlight=False)
+    console = console or Terminal()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     without = unused(config, evaluates)
@@ -49,10 +48,10 @@ def print_plan(
     roles = placement(config)
     console.print(placement_table([role for role in roles if not (evaluates and role.name == RANK)]))
     _print_memory(config, gpu_gib, evaluates, console)
-    warnings = loaded.lines(list(missing_things(config, ask_hub=False)))
+    warnings = loaded.lines(list(missing_things(config, only_look=True)))
     if warnings:
         console.print("Not there yet; a real start would need:", style="yellow")
-        console.print(escape("\n".join(warnings)), soft_wrap=True)
+        console.print("\n".join(warnings), soft_wrap=True)
     console.print("Dry run: nothing was started.")
 
 
@@ -69,7 +68,7 @@ def config_table(loaded: LoadedConfig, without: Sequence[str] = ()) -> Table:
             given = {f"{key}[{index}]": _given(entry) for index, entry in enumerate(given[key])}
         for place, value in given.items():
             origin = loaded.origins.places.get(place, "")
-            table.add_row(escape(place), escape(shown(value)), escape(origin))
+            table.add_row(place, shown(value), origin)
     return table
 
 
@@ -92,7 +91,7 @@ def facts_table(config: RunConfig, evaluates: bool = False) -> Table:
         **({} if evaluates else {"weights travel by": config.sync_backend}),
     }
     for name, value in facts.items():
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, str(value))
     return table
 
 
@@ -120,10 +119,10 @@ def placement_table(roles: Sequence[Role]) -> Table:
     return table
 
 
-def _print_memory(config: RunConfig, gpu_gib: float | None, evaluates: bool, console: Console) -> None:
+def _print_memory(config: RunConfig, gpu_gib: float | None, evaluates: bool, console: Terminal) -> None:
     geometry = find_geometry(config.model.path)
     if geometry is None:
-        console.print(f"Memory plan: the size of {escape(config.model.path)} is not known on this machine.")
+        console.print(f"Memory plan: the size of {config.model.path} is not known on this machine.")
         return
     plan = memory_plan(config, geometry, learns=not evaluates)
     console.print(memory_table(plan))

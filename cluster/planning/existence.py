@@ -13,6 +13,7 @@ from cluster.config import SYNTHETIC, TINY, Dataset, RunConfig
 from cluster.config.problems import Problem
 from cluster.inputs.datasets import read_entry
 from cluster.inputs.grades import read_difficulties
+from cluster.planning.custom_rewards import custom_reward_problem
 from cluster.planning.model_geometry import CONFIG_FILE, find_geometry, read_model_config
 from data.readers import DatasetError
 from data.schema import Task, VideoPrompt
@@ -32,19 +33,20 @@ PROCESSOR_FILES = {
 CLIPS_LOOKED_FOR = 100
 
 
-def missing_things(config: RunConfig, ask_hub: bool = True) -> Iterator[Problem]:
+def missing_things(config: RunConfig, only_look: bool = False) -> Iterator[Problem]:
     """Everything named in the configuration that is not there or cannot be used.
 
     Args:
-        ask_hub: Ask the Hub about a model that is not on this machine; a few seconds at most.
+        only_look: Neither ask the Hub about a model that is not on this machine, a few seconds at most, nor run the
+            configuration's own code: reward functions are imported otherwise.
     """
-    yield from _model(config.model.path, ask_hub)
+    yield from _model(config.model.path, not only_look)
     yield from _context(config)
     yield from _source(config, "data.source", config.data.source)
     yield from _source(config, "data.eval_source", config.data.eval_source)
     yield from _datasets(config)
     yield from _grades(config.data.grades)
-    yield from _rewards(config)
+    yield from _rewards_to_see(config) if only_look else _rewards(config)
     yield from _judge(config)
 
 
@@ -172,6 +174,12 @@ def _rewards(config: RunConfig) -> Iterator[Problem]:
             load_custom_reward(task, path)
         except CustomRewardError as error:
             yield Problem(("reward.custom",), str(error))
+
+
+def _rewards_to_see(config: RunConfig) -> Iterator[Problem]:
+    for task, path in config.reward.custom.items():
+        if problem := custom_reward_problem(task, path):
+            yield Problem(("reward.custom",), problem)
 
 
 def _judge(config: RunConfig) -> Iterator[Problem]:

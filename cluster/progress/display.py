@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
 from cluster.progress.state import ProgressState, plain_line, spoken
 from cluster.progress.view import draw
 from cluster.records.metrics import StepRecord
+from rewards.terminal import Terminal, one_line
 
 HEARTBEAT_S = 15.0
 
@@ -24,7 +25,7 @@ HEARTBEAT_S = 15.0
 class Progress:
     """The base of both displays: it keeps the state, they show it. Use it as a context manager."""
 
-    def __init__(self, run_name: str, console: Console) -> None:
+    def __init__(self, run_name: str, console: Terminal) -> None:
         self.console = console
         self.state = ProgressState(run_name)
         self._lock = threading.RLock()
@@ -64,7 +65,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays on the screen; rich flushes it."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(one_line(text), soft_wrap=True)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -82,7 +83,7 @@ class Progress:
 class LiveProgress(Progress):
     """A display that redraws itself in place four times a second."""
 
-    def __init__(self, run_name: str, console: Console) -> None:
+    def __init__(self, run_name: str, console: Terminal) -> None:
         super().__init__(run_name, console)
         self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=4)
 
@@ -109,7 +110,7 @@ class PlainProgress(Progress):
     """
 
     def __init__(
-        self, run_name: str, console: Console, log_every: int = 1, heartbeat: float = HEARTBEAT_S
+        self, run_name: str, console: Terminal, log_every: int = 1, heartbeat: float = HEARTBEAT_S
     ) -> None:
         super().__init__(run_name, console)
         self._log_every = log_every
@@ -164,9 +165,9 @@ class PlainProgress(Progress):
                     self.say(f"{state.stage} {shown}/{state.pace.total}, {left} left")
 
 
-def make_progress(run_name: str, log_every: int = 1, console: Console | None = None) -> Progress:
+def make_progress(run_name: str, log_every: int = 1, console: Terminal | None = None) -> Progress:
     """The display that fits where the output goes."""
-    console = console or Console()
+    console = console or Terminal()
     # Not `console.is_terminal`: FORCE_COLOR makes that true where nothing can be redrawn.
     if console.file.isatty() and not console.is_dumb_terminal:
         return LiveProgress(run_name, console)

@@ -26,7 +26,9 @@ def draw(state: ProgressState) -> RenderableType:
         parts += [Text(), _figures(state.record)]
     if state.warnings:
         parts += [Text(), _warnings(state)]
-    return Panel(Group(*parts), title=f"zoetrope · {state.run_name}", title_align="left", border_style="dim")
+    return Panel(
+        Group(*parts), title=Text(f"zoetrope · {state.run_name}"), title_align="left", border_style="dim"
+    )
 
 
 def _stage_line(state: ProgressState) -> RenderableType:

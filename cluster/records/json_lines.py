@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from cluster.errors import RunFolderGone
 from cluster.records.metrics import Record
 
 R = TypeVar("R", bound=Record)
@@ -20,21 +21,33 @@ class JsonLines:
 
     Raises:
         OSError: the file cannot be opened or written; a run that cannot record itself must stop.
+        RunFolderGone: the file is not where it was opened.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         drop_torn_line(path)
+        self._path = path
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, *records: Record) -> None:
         """Write the records, one line each, and flush."""
+        self._check_place()
         self._file.write("".join(json_line(record.model_dump(mode="json")) for record in records))
         self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _check_place(self) -> None:
+        """A file that was deleted or moved with its folder would take records that nobody finds."""
+        try:
+            found: os.stat_result | None = os.stat(self._path)
+        except FileNotFoundError:
+            found = None
+        if found is None or not os.path.samestat(found, os.fstat(self._file.fileno())):
+            raise RunFolderGone(self._path)
 
 
 def json_line(fields: Any) -> str:

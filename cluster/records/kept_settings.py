@@ -10,6 +10,7 @@ from typing import Any
 from cluster.config import RunConfig
 from cluster.config.fields import all_fields, shown
 from cluster.config.stored import is_free
+from cluster.errors import ConfigError
 
 SETTINGS_FILE = "settings.json"
 
@@ -32,12 +33,18 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     """What `write_settings` wrote, or None if it never did.
 
     Raises:
-        OSError, ValueError: the file cannot be read.
+        ConfigError: the file is not what was written.
+        OSError: it cannot be read.
     """
     path = folder / SETTINGS_FILE
     if not path.exists():
         return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is damaged: {error}. Give this another run.name.") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path} is damaged: it holds no mapping. Give this another run.name.")
     return found
 
 

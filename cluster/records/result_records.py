@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict
 
 from cluster.records.bootstrap import Interval, Rounded
+from cluster.records.metrics import Text
 from rewards import SPECS, Mode
 
 METRICS: Mapping[str, tuple[str, ...]] = {
@@ -29,7 +30,7 @@ class MetricResult(BaseModel):
     metric: str
     cold_start: Interval
     constant: Rounded
-    constant_answer: str
+    constant_answer: Text
     grpo: Interval
     gain: Interval
 
@@ -45,7 +46,7 @@ class TaskResult(MetricResult):
 
     clips: int
     format_rate: dict[str, Rounded]
-    failed: list[str]
+    failed: list[Text]
     also: list[MetricResult] = []
 
     @property

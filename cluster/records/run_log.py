@@ -6,6 +6,7 @@ A sink that fails is reported once and left out from then on; it never stops or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -59,11 +60,13 @@ class RunLog:
         self._samples.append(*records)
 
     def close(self, in_a_hurry: bool = False) -> None:
-        """Close the files, then the sinks, which get less time for it in a hurry."""
-        for file in (self._cold_start, self._steps, self._samples):
-            file.close()
-        for sink in list(self._sinks):
-            self._guarded(sink, partial(sink.close, in_a_hurry))
+        """Close the sinks, which get less time for it in a hurry, then the files."""
+        with ExitStack() as stack:
+            for file in (self._cold_start, self._steps, self._samples):
+                # One that cannot be flushed raises here once more.
+                stack.callback(file.close)
+            for sink in list(self._sinks):
+                self._guarded(sink, partial(sink.close, in_a_hurry))
 
     def _guarded(self, sink: Sink, action: Callable[[], None]) -> None:
         # Broad on purpose: whatever wandb or Ray raise, the run is worth more than its dashboards.

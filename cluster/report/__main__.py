@@ -9,14 +9,15 @@ import typer
 
 from cluster.errors import UserError
 from cluster.report.run_page import write_report
+from rewards.terminal import say
 
 
 def main(run: Annotated[Path, typer.Argument(help="run folder")]) -> None:
     """Write a run's report.html anew and print its path."""
     try:
-        typer.echo(write_report(run))
+        say(str(write_report(run)))
     except (OSError, ValueError, UserError) as error:
-        typer.echo(f"no report: {error}", err=True)
+        say(f"no report: {error}", is_error=True)
         raise typer.Exit(1) from error
 
 

@@ -25,7 +25,8 @@ def page_html(title: str, body: str) -> str:
 def write_html(path: Path, page: str) -> Path:
     """Write a page in one rename and return its path."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page, encoding="utf-8")
+    # A file name that is no UTF-8 holds halves of characters.
+    temporary.write_text(page, encoding="utf-8", errors="replace")
     temporary.replace(path)
     return path
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import cast
 
 import yaml
 
 from cluster.config.stored import CONFIG_FILE, read_stored
+from cluster.errors import ConfigError
 from cluster.inputs.prompts import prompt_style_of
 from cluster.progress.state import spoken
 from cluster.records.eval_records import EvalSample, eval_path, read_eval_samples
@@ -28,6 +28,7 @@ from cluster.report.curves import health_charts, loss_charts, task_charts
 from cluster.report.page import REPORT_FILE, page_html, write_html
 from cluster.report.results import result_section
 from data.prompts import PromptStyle
+from data.yaml_text import read_value
 from rewards import Mode
 
 # A folder with none of these is not that of a run.
@@ -149,8 +150,11 @@ def _footer(facts: RunFacts | None, run_dir: Path) -> str:
 def _mode(run_dir: Path) -> Mode:
     """How the run's samples were scored; its configuration may be of another version, so only this is read of it."""
     config = run_dir / CONFIG_FILE
-    fields = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
-    return cast(Mode, fields.get("reward", {}).get("mode", "strict"))
+    try:
+        fields = read_value(config.read_text(encoding="utf-8")) if config.exists() else {}
+        return "paper" if fields.get("reward", {}).get("mode") == "paper" else "strict"
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise ConfigError(f"{config} is not a configuration: {error}") from error
 
 
 def _samples(run_dir: Path, stage: str) -> list[EvalSample]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from cluster.config import RunConfig
 from cluster.config.stored import CONFIG_FILE, check_resumable, write_config
@@ -33,12 +30,14 @@ from cluster.records.run_facts import (
     read_facts,
     write_facts,
 )
+from cluster.records.run_folder import HeldFolder, held_folder, new_folder
 from cluster.records.run_log import RunLog
 from cluster.report.run_page import write_report
 from cluster.runtime.ray_session import ray_session
 from cluster.training.frontier import COLD_START_POLICY, Frontier, cold_start_step, last_frontier
 from data.schema import VideoPrompt
 from rewards import constant_baseline
+from rewards.terminal import Terminal, say
 
 PERCENT = 100.0
 
@@ -52,8 +51,14 @@ def run(config: RunConfig, resume: bool = False) -> None:
     Raises:
         ActorFailure, UserError: the run could not go on.
     """
+    with ExitStack() as stack:
+        folder, frontier = _claim(config, resume, stack)
+        _carry_out(config, folder, frontier)
+        _show_outcome(config)
+
+
+def _carry_out(config: RunConfig, folder: HeldFolder, frontier: Frontier | None) -> None:
     began, started = time.monotonic(), datetime.now().astimezone()
-    frontier = _claim(config, resume)
     with ExitStack() as stack:
         progress = stack.enter_context(make_progress(config.run.name))
         files = stack.enter_context(ClipFiles(progress.waiting))
@@ -64,11 +69,24 @@ def run(config: RunConfig, resume: bool = False) -> None:
             stack.enter_context(ray_session(config))
             stages = imported.result()
         log = stack.enter_context(_run_log(config, frontier, progress))
-        try:
+        with _leaving_facts(
+            folder, lambda: _write_facts(config, started, time.monotonic() - began, progress)
+        ):
             stages.carry_out(config, stack, files, prompts, log, progress, frontier)
-        finally:
-            _write_facts(config, started, time.monotonic() - began, progress)
-    _show_outcome(config)
+
+
+@contextmanager
+def _leaving_facts(folder: HeldFolder, write: Callable[[], None]) -> Iterator[None]:
+    """Write the facts however it ends, but in the run's own folder alone: one in its place is another's.
+
+    Raises:
+        RunFolderGone: it is not where it was.
+    """
+    try:
+        yield
+    finally:
+        folder.check()
+        write()
 
 
 def _import_ahead(name: str) -> Future[Any]:
@@ -79,45 +97,34 @@ def _import_ahead(name: str) -> Future[Any]:
     return imported
 
 
-def _claim(config: RunConfig, resume: bool) -> Frontier | None:
-    """Make the run's folder ours: empty for a new run, as it was left for a resumed one.
+def _claim(config: RunConfig, resume: bool, stack: ExitStack) -> tuple[HeldFolder, Frontier | None]:
+    """Make the run's folder ours until the stack ends: empty for a new run, as it was left for a resumed one.
 
     Returns:
-        Where a resumed run stands; None for a new one.
+        The folder, and where a resumed run stands; None for a new one.
 
     Raises:
-        ConfigError: there is nothing to resume, what is there was trained under another configuration, or the folder
-            cannot be written.
+        ConfigError: there is nothing to resume, what is there was trained under another configuration, another process
+            writes there, or the folder cannot be written.
     """
     folder = config.run_dir
     try:
-        if resume:
-            _take_up(config)
-        else:
-            _set_aside(folder)
-            folder.mkdir(parents=True)
+        held = _take_up(config, stack) if resume else stack.enter_context(new_folder(folder))
         write_config(config)
     except OSError as error:
         raise ConfigError(
             f"The run's folder {folder.absolute()} cannot be made or written: {error}. Let this user (id "
             f"{os.getuid()}) write there, or give another folder: run.output_dir=/some/where"
         ) from error
-    return last_frontier(config) if resume else None
+    return held, last_frontier(config) if resume else None
 
 
-def _take_up(config: RunConfig) -> None:
+def _take_up(config: RunConfig, stack: ExitStack) -> HeldFolder:
     if not (config.run_dir / CONFIG_FILE).exists():
         raise ConfigError(f"{config.run_dir} holds no run to resume; start it without --resume.")
+    held = stack.enter_context(held_folder(config.run_dir))
     check_resumable(config)
-
-
-def _set_aside(folder: Path) -> None:
-    """Keep what an earlier run of this name left: its folder gets the next free number."""
-    if not folder.exists():
-        return
-    number = next(n for n in count(1) if not folder.with_name(f"{folder.name}.{n}").exists())
-    folder.rename(folder.with_name(f"{folder.name}.{number}"))
-    print(f"{folder} holds an earlier run; it is kept as {folder.name}.{number}", flush=True)
+    return held
 
 
 def _constants(held_out: Sequence[VideoPrompt], config: RunConfig) -> dict[str, float]:
@@ -152,7 +159,10 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
     done = 0
     if frontier is not None:
         done = frontier.step if stage is Stage.GRPO else cold_start_step(config)
-    log = RunLog(config.run_dir, sinks, progress.warn, stage, done)
+    try:
+        log = RunLog(config.run_dir, sinks, progress.warn, stage, done)
+    except ValueError as error:
+        raise ConfigError(f"A record of the run is damaged; mend or delete its line. {error}") from error
     interrupted = False
     try:
         yield log
@@ -164,7 +174,11 @@ def _run_log(config: RunConfig, frontier: Frontier | None, progress: Progress) -
 
 
 def _write_facts(config: RunConfig, started: datetime, seconds: float, progress: Progress) -> None:
-    earlier = read_facts(config.run_dir)
+    try:
+        earlier = read_facts(config.run_dir)
+    except ValueError as error:
+        earlier = None
+        progress.warn(f"the facts of the run before it was resumed are damaged and left out: {error}")
     facts = RunFacts(
         name=config.run.name,
         algorithm=config.run.algorithm,
@@ -182,8 +196,13 @@ def _write_facts(config: RunConfig, started: datetime, seconds: float, progress:
 
 
 def _show_outcome(config: RunConfig) -> None:
-    """The result table and where the report lies."""
-    console = Console()
-    if (config.run_dir / RESULTS_FILE).exists():
-        console.print(rich_table(read_results(config.run_dir)))
-    console.print(f"report: {write_report(config.run_dir)}", soft_wrap=True, highlight=False)
+    """Write the report, then print where it lies and the result table; that one fails does not lose the others."""
+    with ExitStack() as stack:
+        stack.callback(_print_results, config.run_dir)
+        page = write_report(config.run_dir)
+        stack.callback(say, f"report: {page}")
+
+
+def _print_results(run_dir: Path) -> None:
+    if (run_dir / RESULTS_FILE).exists():
+        Terminal().print(rich_table(read_results(run_dir)))

@@ -15,7 +15,7 @@ from cluster.records.run_log import RunLog
 from cluster.runtime.system import System
 from cluster.training.curriculum import Curriculum, make_curriculum
 from cluster.training.experience import GroupProducer, Taken
-from cluster.training.frontier import CHECKPOINTS, POLICY, Frontier
+from cluster.training.frontier import CHECKPOINTS, POLICY, Frontier, frontier_of
 from cluster.training.groups import Group, set_advantages
 from cluster.training.step_records import sample_records, step_record
 from learner.report import StepReport, follow
@@ -148,7 +148,8 @@ def save(config: RunConfig, system: System, frontier: Frontier) -> None:
 
 def load(config: RunConfig, system: System, progress: Progress) -> Frontier:
     """Bring the learner to the newest complete checkpoint; the beginning where there is none."""
-    state, problems = system.learner.load_checkpoint(str((config.run_dir / CHECKPOINTS).absolute()))
+    folder = (config.run_dir / CHECKPOINTS).absolute()
+    state, problems = system.learner.load_checkpoint(str(folder))
     for problem in problems:
         progress.warn(problem)
-    return Frontier(**state) if state else Frontier(version=system.version)
+    return frontier_of(state, folder) if state else Frontier(version=system.version)

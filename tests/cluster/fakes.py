@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.rollout_fleet import RolloutRequest, Submitted
+from actors.video_loader import LoadReport
 from cluster.config import RunConfig
 from data.records import Response, Rollout, TrainSample
 from data.schema import Task, VideoPrompt
@@ -51,13 +52,11 @@ class FakeClips:
         self.requested += [prompt.id for prompt in asked]
         return [None if prompt.id in self.broken else f"clip of {prompt.id}" for prompt in asked]
 
-    def duration(self, prompt: VideoPrompt) -> float:
-        return 4.0
-
-    def frame_times(self, prompt: VideoPrompt) -> tuple[float, ...]:
+    def facts(self, prompt: VideoPrompt) -> LoadReport:
         """As if frames were shown twice as late as they are."""
-        assert prompt.duration
-        return tuple(prompt.duration * number / 16 for number in range(8))
+        length = prompt.duration or 4.0
+        moments = tuple(length * number / 16 for number in range(8))
+        return LoadReport(prompt.video, 0.0, tokens=4, moments=moments, duration=4.0)
 
     def problem(self, prompt: VideoPrompt) -> str | None:
         return f"{prompt.id} is broken" if prompt.id in self.broken else None

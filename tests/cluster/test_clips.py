@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from actors.video_loader import LoadReport
 from cluster.errors import RunFailure
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.clips import MOST_NAMED, UsableClips, take_usable
@@ -33,11 +34,8 @@ class FakePool:
     def problem(self, prompt: VideoPrompt) -> str | None:
         return "the file is empty" if prompt.video in self.quarantined else None
 
-    def tokens(self, prompt: VideoPrompt) -> int:
-        return CLIP_TOKENS
-
-    def duration(self, prompt: VideoPrompt) -> float:
-        return CLIP_SECONDS
+    def facts(self, prompt: VideoPrompt) -> LoadReport:
+        return LoadReport(prompt.video, 0.0, tokens=CLIP_TOKENS, duration=CLIP_SECONDS)
 
 
 def usable(pool: FakePool, limit: int = 100) -> tuple[UsableClips, list[str]]:

@@ -81,7 +81,7 @@ def test_a_hub_id_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_hub_id_is_not_asked_for_in_a_dry_run() -> None:
     config = RunConfig.model_validate({"model": {"path": "nobody/no-such-model"}})
-    (found,) = missing_things(config, ask_hub=False)
+    (found,) = missing_things(config, only_look=True)
     assert "not on this machine yet" in found.message
 
 
@@ -160,7 +160,7 @@ def test_a_line_that_breaks_a_reader_is_a_skipped_line(tmp_path: Path, line: str
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\xff\xfe")
-    assert "not UTF-8 text" in problems(data={"source": str(tmp_path / "a.jsonl")})[0]
+    assert "save the file as UTF-8" in problems(data={"source": str(tmp_path / "a.jsonl")})[0]
 
 
 def test_a_task_that_no_prompt_has(dataset: Path) -> None:

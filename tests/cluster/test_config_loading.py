@@ -200,6 +200,8 @@ def test_extends_in_a_circle(write: Write) -> None:
     ("text", "expected"),
     [
         ("extends: nowhere.yaml", "run.yaml:1: extends = "),
+        ("extends: ~no-such-user/a.yaml", "run.yaml:1: extends = "),
+        (f"extends: {'x' * 5000}", "there is no such file"),
         ("run: {}\nextends: [a, b]", "run.yaml:2: extends = ['a', 'b']: must be the path of one YAML file"),
         ("", "expected sections"),
         ("- a\n- b", "expected sections (`run:`, `model:`, ...), found a list"),

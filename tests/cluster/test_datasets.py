@@ -142,7 +142,7 @@ def test_runs_dry_runs_and_evaluations_refuse_an_option_that_the_format_does_not
     with pytest.raises(ConfigError, match=unknown):
         read_benchmarks(evaluated, FakeProgress())  # type: ignore[arg-type]
     for config in (trained, evaluated):
-        assert unknown in [problem.message for problem in missing_things(config, ask_hub=False)]
+        assert unknown in [problem.message for problem in missing_things(config, only_look=True)]
 
 
 def test_a_band_keeps_what_is_graded_within_and_counts_the_rest(
@@ -193,7 +193,7 @@ def test_grades_of_other_settings_are_warned_of(tmp_path: Path, both: list[dict[
 
 
 def problems(config: RunConfig) -> list[str]:
-    found = missing_things(config, ask_hub=False)
+    found = missing_things(config, only_look=True)
     return [f"{' '.join(p.keys)}: {p.message}" for p in found if "model.path" not in p.keys]
 
 

@@ -393,3 +393,12 @@ def _app(command: Any) -> Any:
     made = typer.Typer()
     made.command()(command)
     return made
+
+
+@pytest.mark.parametrize("line", ["[]", "{", '{"id": 1}', '{"score": 3, "windows": [], "prompt": {}}'])
+def test_a_damaged_sample_is_named(tmp_path: Path, line: str) -> None:
+    config = make_config(tmp_path / "run")
+    config.run_dir.mkdir()
+    (config.run_dir / "samples.jsonl").write_text(f"{line}\n")
+    with pytest.raises(ConfigError, match=r"samples\.jsonl holds a line that is no sample; delete it"):
+        evaluating.known_samples(config)

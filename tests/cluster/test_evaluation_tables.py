@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rich.console import Console
 
 from cluster.evaluation.tables import COLUMNS, PLAIN_WIDTH, rich_table
+from rewards.terminal import Terminal
 
 ROWS = [
     (
@@ -23,7 +23,7 @@ COMPARED = (*COLUMNS[:3], "base-evaluation", "mine-evaluation", "Difference", *C
 
 
 def lines(columns: tuple[str, ...], rows: list[tuple[str, ...]], width: int) -> list[str]:
-    console = Console(width=width)
+    console = Terminal(width=width)
     with console.capture() as captured:
         console.print(rich_table("mine", columns, rows, ["a note"], width))
     return captured.get().splitlines()

@@ -11,7 +11,6 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from cluster.config import RunConfig
@@ -32,6 +31,7 @@ from cluster.inputs.grades import (
 )
 from cluster.inputs.prompts import PromptSet
 from data.schema import Task
+from rewards.terminal import Terminal
 from tests.cluster.fakes import FakeProgress, FakeSystem, make_config, make_prompts, own_score
 
 PROMPTS = make_prompts(7)
@@ -164,7 +164,7 @@ def test_the_table_counts_by_task() -> None:
         Grade(id="b", task="tracking", n=0, problem="x"),
         Grade(id="c", task="multiple_choice", n=4, mean=1.0, std=0.4, difficulty=1.0),
     ]
-    console = Console(file=StringIO(), width=120)
+    console = Terminal(file=StringIO(), width=120)
     console.print(grade_table(grades))
     rows = [
         [cell.strip() for cell in line.split("│")[1:-1]]
@@ -223,3 +223,14 @@ def test_the_command_tells_every_mistake_at_once(recipe: Path) -> None:
     assert done.exit_code == 2
     assert "rollout.group_szie = 2 (command line)" in done.output
     assert 'model.path = "/no/such" (command line): there is no such folder' in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("settings.json", "[]"), ("settings.json", "{"), ("grades.jsonl", "{}\n")]
+)
+def test_damaged_grades_are_named(tmp_path: Path, name: str, text: str) -> None:
+    config = make_config(tmp_path / "run")
+    config.run_dir.mkdir()
+    (config.run_dir / name).write_text(text)
+    with pytest.raises(ConfigError, match=f"{name} "):
+        claim(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -15,8 +16,9 @@ from typer.testing import CliRunner, Result
 
 from cluster.config import RunConfig
 from cluster.config.fields import all_fields, sections
+from cluster.config.loading import load_config, to_yaml
 from cluster.config.problems import Problem
-from cluster.errors import RunFailure
+from cluster.errors import RunFailure, RunFolderGone
 from cluster.launch import app, resume_command
 from cluster.planning.unused import unused
 from cluster.records.interpreter import interpreter
@@ -273,7 +275,7 @@ def test_an_interrupt_says_how_to_resume(launch: Launch, monkeypatch: pytest.Mon
     assert f"Resume with: {interpreter()} -m cluster.launch" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
 def test_signals_end_the_process_with_130(name: str) -> None:
     done = python(
         "import os, signal, sys, types\n"
@@ -292,7 +294,25 @@ def test_signals_end_the_process_with_130(name: str) -> None:
 
 def test_a_defect_of_ours_keeps_its_traceback(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, failing(AssertionError("defect")))
-    assert isinstance(launch("--config", LOCAL).exception, AssertionError)
+    done = launch("--config", LOCAL)
+    assert isinstance(done.exception, AssertionError)
+    assert "Resume with" in done.stderr, "the run may have come far"
+
+
+def test_a_full_disk_is_one_message(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, failing(OSError(errno.ENOSPC, "No space left on device", "runs/x/metrics.jsonl")))
+    done = launch("--config", LOCAL)
+    assert done.exit_code == 1
+    message, resume = done.stderr.splitlines()
+    assert "No space left on device: 'runs/x/metrics.jsonl'. Make room on that disk." in message
+    assert resume.startswith("Resume with: ") and resume.endswith(" --resume")
+
+
+def test_what_cannot_be_resumed_says_no_command(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, failing(RunFolderGone(Path("runs/x"))))
+    done = launch("--config", LOCAL)
+    assert done.exit_code == 1 and done.stderr.startswith("runs/x is gone")
+    assert "Resume with" not in done.stderr
 
 
 def test_a_missing_file(launch: Launch) -> None:
@@ -314,3 +334,17 @@ def test_what_a_run_has_no_use_for_is_named_by_keys_that_there_are() -> None:
         assert set(without) <= known
         assert not [key for key in without if "." in key and key.split(".")[0] in without]
     assert unused(RunConfig(), False) == ()
+
+
+def test_variables_are_shown_and_kept_by_their_names(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SECRET_PLACE", str(tmp_path / "s3cret"))
+    (tmp_path / "s3cret").mkdir()
+    overrides = ["model.path=owner/name", "data.source=${SECRET_PLACE}/a.jsonl", "grpo.steps=3"]
+    overrides.append("data.eval_datasets=[{name: m, format: jsonl, annotations: '${SECRET_PLACE}/b'}]")
+    done = launch("--config", LOCAL, "--dry-run", *overrides)
+    table = done.stdout.partition("Not there yet")[0]
+    assert "${SECRET_PLACE}/a.jsonl" in table and "${SECRET_PLACE}/b" in table and "s3cret" not in table
+    text = to_yaml(load_config(LOCAL, overrides))
+    assert "${SECRET_PLACE}/a.jsonl" in text and "${SECRET_PLACE}/b" in text and "s3cret" not in text

@@ -7,12 +7,12 @@ import re
 import time
 
 import pytest
-from rich.console import Console
 
 from cluster.progress.display import LiveProgress, PlainProgress, make_progress
 from cluster.progress.state import ProgressState, smoothed, spoken
 from cluster.progress.view import draw
 from cluster.records.metrics import PerStage, Stage, StepRecord, TaskRewards
+from rewards.terminal import Terminal
 
 
 class Clock:
@@ -31,7 +31,7 @@ class Pipe(io.StringIO):
         self.flushed = len(self.getvalue())
 
 
-class Terminal(io.StringIO):
+class TerminalFile(io.StringIO):
     def isatty(self) -> bool:
         return True
 
@@ -51,11 +51,11 @@ def record(step: int, iou: float = 0.4) -> StepRecord:
 
 def plain(log_every: int = 1, heartbeat: float = 60) -> tuple[PlainProgress, Pipe]:
     pipe = Pipe()
-    return PlainProgress("night", Console(file=pipe, width=40), log_every, heartbeat), pipe
+    return PlainProgress("night", Terminal(file=pipe, width=40), log_every, heartbeat), pipe
 
 
 def screen(state: ProgressState, width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width)
+    console = Terminal(file=io.StringIO(), width=width)
     console.print(draw(state))
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
@@ -107,15 +107,15 @@ def test_what_failed_to_start_is_not_reported_as_started() -> None:
 def test_the_display_fits_where_the_output_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(make_progress("night", console=Console(file=Pipe())), PlainProgress)
-    assert isinstance(make_progress("night", console=Console(file=Terminal())), LiveProgress)
+    assert isinstance(make_progress("night", console=Terminal(file=Pipe())), PlainProgress)
+    assert isinstance(make_progress("night", console=Terminal(file=TerminalFile())), LiveProgress)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(make_progress("night", console=Console(file=Terminal())), PlainProgress)
+    assert isinstance(make_progress("night", console=Terminal(file=TerminalFile())), PlainProgress)
 
 
 def test_the_live_display_shows_the_latest_state_and_leaves_it_on_the_screen() -> None:
-    terminal = Terminal()
-    console = Console(file=terminal, force_terminal=True, width=100, height=40)
+    terminal = TerminalFile()
+    console = Terminal(file=terminal, force_terminal=True, width=100, height=40)
     with LiveProgress("night", console) as progress:
         progress.stage("GRPO", total=5)
         progress.step(record(5))

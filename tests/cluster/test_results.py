@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import typer
-from rich.console import Console
 from typer.testing import CliRunner
 
 from cluster.config.stored import write_config
@@ -27,6 +26,7 @@ from cluster.records.run_settings import run_settings
 from cluster.results import main
 from data.schema import Task
 from data.synthetic import TASKS
+from rewards.terminal import Terminal
 from tests.cluster.fakes import make_config
 from tests.cluster.run_fixture import CLIPS_PER_TASK, answer, evaluated, make_prompts, make_run
 
@@ -172,7 +172,7 @@ def test_an_evaluation_reads_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_tables_show_every_figure(run: Path) -> None:
     results = read_results(run)
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Terminal(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(rich_table(results))
     for text in (console.export_text(), markdown_table(results)):
         for result in results.tasks.values():
@@ -257,3 +257,14 @@ def test_the_settings_of_another_version_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("- no\n")
     with pytest.raises(ConfigError, match="not a configuration that this version can read"):
         run_settings(tmp_path)
+
+
+def test_a_hostile_constant_answer_is_shown_as_it_is(run: Path) -> None:
+    hostile = "[/] [bold]x | y\x1b[2J"
+    results = read_results(run)
+    tracking = results.tasks["tracking"].model_copy(update={"constant_answer": hostile})
+    changed = Results(tasks={**results.tasks, "tracking": tracking})
+    console = Terminal(width=300, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(rich_table(changed))
+    assert r"([/] [bold]x | y\x1b[2J)" in console.export_text()
+    assert r"([/] [bold]x \| y\\x1b[2J)" in markdown_table(changed)

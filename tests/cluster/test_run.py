@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cluster.config import RunConfig
 from cluster.config.fields import all_fields, sections
 from cluster.config.loading import load_config
 from cluster.config.stored import FREE_FIELDS, FREE_SECTIONS
-from cluster.errors import ConfigError, RunFailure
+from cluster.errors import ConfigError, RunFailure, RunFolderGone
 from cluster.inputs.prompts import PromptSet
 from cluster.records.json_lines import read_records
 from cluster.records.metrics import Stage, StepRecord
@@ -24,6 +25,13 @@ from cluster.training.training_loop import Frontier
 from data.schema import Task
 from learner.checkpoint import seal, unfinished_name
 from tests.cluster.fakes import FakeProgress, make_config, make_prompts
+from tests.cluster.run_fixture import make_run
+from tests.cluster.test_run_folder import held_elsewhere
+
+
+def claim(config: RunConfig, resume: bool) -> Frontier | None:
+    with ExitStack() as stack:
+        return module._claim(config, resume, stack)[1]
 
 
 def test_a_new_run_keeps_the_folder_of_an_earlier_one(
@@ -31,7 +39,7 @@ def test_a_new_run_keeps_the_folder_of_an_earlier_one(
 ) -> None:
     config = make_config(tmp_path / "run")
     for number in range(3):
-        assert module._claim(config, resume=False) is None
+        assert claim(config, resume=False) is None
         (config.run_dir / f"from-{number}").touch()
     assert [next(iter(tmp_path.glob(f"{name}/from-*"))).name for name in ("run", "run.1", "run.2")] == [
         "from-2",
@@ -43,7 +51,7 @@ def test_a_new_run_keeps_the_folder_of_an_earlier_one(
 
 def test_the_configuration_in_the_folder_is_the_runs(tmp_path: Path) -> None:
     config = make_config(tmp_path / "run", rollout={"group_size": 5}, data={"tasks": {Task.TRACKING: 1.0}})
-    module._claim(config, resume=False)
+    claim(config, resume=False)
     fields = yaml.safe_load((config.run_dir / "config.yaml").read_text())
     assert RunConfig.model_validate(fields, strict=False) == config
 
@@ -51,14 +59,14 @@ def test_the_configuration_in_the_folder_is_the_runs(tmp_path: Path) -> None:
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     config = make_config(tmp_path / "run")
     with pytest.raises(ConfigError, match="holds no run to resume; start it without --resume"):
-        module._claim(config, resume=True)
-    module._claim(config, resume=False)
-    assert module._claim(config, resume=True) == Frontier()
+        claim(config, resume=True)
+    claim(config, resume=False)
+    assert claim(config, resume=True) == Frontier()
 
 
 def test_a_resumed_run_may_not_become_another(tmp_path: Path) -> None:
     began = make_config(tmp_path / "run", rollout={"group_size": 4}, data={"tasks": {Task.TRACKING: 1.0}})
-    module._claim(began, resume=False)
+    claim(began, resume=False)
     changed = make_config(
         tmp_path / "run",
         rollout={"group_size": 8},
@@ -68,7 +76,7 @@ def test_a_resumed_run_may_not_become_another(tmp_path: Path) -> None:
         grpo={"steps": 9},
     )
     with pytest.raises(ConfigError) as error:
-        module._claim(changed, resume=True)
+        claim(changed, resume=True)
     assert [line for line in str(error.value).splitlines() if line.startswith("  - ")] == [
         '  - data.tasks: {"tracking": 1.0} -> {"tracking": 2.0}',
         "  - rollout.group_size: 4 -> 8",
@@ -85,10 +93,10 @@ def test_a_resumed_run_keeps_its_datasets(tmp_path: Path) -> None:
         datasets = ({**entry}, {**entry, "name": "b"})
         return make_config(tmp_path / "run", data={"datasets": datasets}, model={"path": "owner/name"})
 
-    module._claim(config(), resume=False)
-    assert module._claim(config(), resume=True) == Frontier()
+    claim(config(), resume=False)
+    assert claim(config(), resume=True) == Frontier()
     with pytest.raises(ConfigError) as error:
-        module._claim(config(cap=3), resume=True)
+        claim(config(cap=3), resume=True)
     assert [line for line in str(error.value).splitlines() if line.startswith("  - ")] == [
         "  - data.datasets[0].cap: null -> 3",
         "  - data.datasets[1].cap: null -> 3",
@@ -96,7 +104,7 @@ def test_a_resumed_run_keeps_its_datasets(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_may_go_further_and_elsewhere(tmp_path: Path) -> None:
-    module._claim(make_config(tmp_path / "run"), resume=False)
+    claim(make_config(tmp_path / "run"), resume=False)
     (tmp_path / "run").rename(tmp_path / "moved")
     changed = make_config(
         tmp_path / "moved",
@@ -106,7 +114,7 @@ def test_a_resumed_run_may_go_further_and_elsewhere(tmp_path: Path) -> None:
         checkpoint={"every_steps": 3},
         sync={"backend": "gloo"},
     )
-    assert module._claim(changed, resume=True) == Frontier()
+    assert claim(changed, resume=True) == Frontier()
     assert load_config(changed.run_dir / "config.yaml") == changed
 
 
@@ -122,7 +130,7 @@ def test_a_run_folder_that_cannot_be_written_is_named_with_a_way_out(
 ) -> None:
     config = make_config(tmp_path / "runs" / "run")
     if resume:
-        module._claim(config, resume=False)
+        claim(config, resume=False)
 
     def refuse(path: Path, *arguments: Any, **options: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
@@ -131,7 +139,7 @@ def test_a_run_folder_that_cannot_be_written_is_named_with_a_way_out(
     monkeypatch.setattr(Path, "mkdir", refuse)
     monkeypatch.setattr(Path, "write_text", refuse)
     with pytest.raises(ConfigError, match="Permission denied") as error:
-        module._claim(config, resume)
+        claim(config, resume)
     assert f"folder {config.run_dir} cannot be made or written" in str(error.value)
     assert "give another folder: run.output_dir=" in str(error.value)
 
@@ -186,3 +194,66 @@ def test_a_supervised_stage_that_is_resumed_keeps_its_records_up_to_the_checkpoi
         pass
     kept = read_records(config.run_dir / "cold_start.jsonl", StepRecord)
     assert [record.step for record in kept] == [1, 2]
+
+
+@pytest.mark.parametrize("broken", ["write_report", "rich_table"])
+def test_the_report_and_the_table_do_not_lose_each_other(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_config(tmp_path / "run")
+    make_run(config.run_dir)
+
+    def fail(*arguments: Any) -> None:
+        raise ValueError("the reason")
+
+    monkeypatch.setattr(module, broken, fail)
+    with pytest.raises(ValueError, match="the reason"):
+        module._show_outcome(config)
+    said = capsys.readouterr().out
+    assert ("Held-out results" in said) == (broken == "write_report")
+    assert (config.run_dir / "report.html").exists() == (broken == "rich_table") == ("report: " in said)
+
+
+def test_a_run_that_loses_its_folder_ends_with_that_and_leaves_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = make_config(tmp_path / "run", logging={"wandb_mode": "disabled", "ray_metrics": False})
+    prompts = PromptSet(make_prompts(3), make_prompts(2, prefix="h"), {})
+    monkeypatch.setattr(module, "prepare_prompts", lambda config, progress, files: prompts)
+    monkeypatch.setattr(module, "ray_session", lambda config: nullcontext())
+
+    def lose(*arguments: Any) -> None:
+        config.run_dir.rename(tmp_path / "moved")
+        (config.run_dir / "policy").mkdir(parents=True)  # as a learner rank that saves would
+        raise RunFailure("a consequence")
+
+    monkeypatch.setattr(stages, "carry_out", lose)
+    with pytest.raises(RunFolderGone, match=f"{config.run_dir} is gone"):
+        module.run(config)
+    assert [path.name for path in config.run_dir.iterdir()] == ["policy"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_is_under_way_keeps_its_folder(tmp_path: Path, resume: bool) -> None:
+    config = make_config(tmp_path / "run")
+    claim(config, resume=False)
+    with held_elsewhere(config.run_dir), pytest.raises(ConfigError, match="is in use: process"):
+        claim(config, resume)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_damaged_record_and_damaged_facts_are_told(tmp_path: Path) -> None:
+    quiet = {"wandb_mode": "disabled", "ray_metrics": False}
+    config = make_config(tmp_path / "run", logging=quiet, model={"path": "owner/name"})
+    claim(config, resume=False)
+    (config.run_dir / "facts.json").write_text("[]")
+    progress = module.make_progress("run")
+    module._write_facts(config, datetime.now(), 1.0, progress)
+    assert "damaged" in progress.state.warnings[0]
+    assert module.read_facts(config.run_dir) is not None
+    (config.run_dir / "metrics.jsonl").write_text('{"step": 1}\n[]\n')
+    with (
+        pytest.raises(ConfigError, match=r"metrics\.jsonl:2: "),
+        module._run_log(config, Frontier(), progress),
+    ):
+        pass

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster.records.run_facts import host_memory_gib, installed_versions, read_facts, write_facts
+from cluster.records.run_facts import RunFacts, host_memory_gib, installed_versions, read_facts, write_facts
 from tests.cluster.run_fixture import facts
 
 
@@ -47,3 +47,11 @@ def test_versions_and_memory_are_those_of_this_process() -> None:
     assert {"ray", "torch"} <= set(versions) and "" not in versions.values()
     resident, used = host_memory_gib()
     assert 0.001 < resident < used
+
+
+def test_a_file_name_that_is_no_utf_8_is_written_down(tmp_path: Path) -> None:
+    odd = "clip\udcff.mp4"
+    known = facts("night").model_dump()
+    write_facts(tmp_path, RunFacts(**known | {"command": odd, "warnings": [odd], "model": odd}))
+    found = read_facts(tmp_path)
+    assert found and {found.command, found.model, *found.warnings} == {"clip?.mp4"}

@@ -231,3 +231,27 @@ def test_the_frontier_is_read_from_the_newest_whole_checkpoint(tmp_path: Path) -
     (folder / "step-00000004" / "states.pt").write_bytes(b"x")
     assert last_frontier(config) == Frontier(2, 5, {"seen": 20}, [])
     assert json.loads((folder / "step-00000002" / "client_state.json").read_text())["version"] == 5
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"step": "4"},
+        {"step": -1},
+        {"step": True},
+        {"version": None},
+        {"curriculum": []},
+        {"drawn": 3},
+        {"drawn": [[1]]},
+        {"another": 1},
+    ],
+)
+def test_a_checkpoint_that_says_not_where_training_stands_is_refused(
+    tmp_path: Path, state: dict[str, Any]
+) -> None:
+    config = make_config(tmp_path / "run")
+    folder = config.run_dir / "checkpoints"
+    (folder / unfinished_name(4)).mkdir(parents=True)
+    seal(folder, 4, state, {}, keep=2)
+    with pytest.raises(RunFailure, match="step-00000004 is of another version, or damaged"):
+        last_frontier(config)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,37 @@ def garble_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_bytes(b"\xff{")
 
 
-@pytest.mark.parametrize("tear", [truncate, remove_file, remove_manifest, garble_manifest])
+def holding(name: str, text: str) -> Callable[[Path], None]:
+    def tear(folder: Path) -> None:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["bytes"][name] = len(text)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        (folder / name).write_text(text)
+
+    return tear
+
+
+SHAPES = [
+    "[]",
+    "null",
+    "3",
+    "{}",
+    '{"bytes": []}',
+    '{"bytes": {}}',
+    '{"bytes": {"weights.pt": "100"}, "layout": {}}',
+    '{"bytes": {"weights.pt": true}, "layout": {}}',
+    '{"bytes": {"../../x": 1}, "layout": {}}',
+    '{"bytes": {}, "layout": 3}',
+    "[" * 100_000,
+]
+TEARS = [
+    *(truncate, remove_file, remove_manifest, garble_manifest),
+    *(holding("manifest.json", text) for text in SHAPES),
+    *(holding("client_state.json", text) for text in ("[]", "{", "null", "[" * 100_000)),
+]
+
+
+@pytest.mark.parametrize("tear", TEARS)
 def test_a_torn_checkpoint_is_skipped(tmp_path: Path, tear) -> None:  # type: ignore[no-untyped-def]
     write(tmp_path, 1)
     tear(write(tmp_path, 2))
