@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.evaluation.predictions import read_predictions
@@ -42,6 +42,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(deadline=None)
 @given(lines=st.lists(LINES, max_size=6))
 def test_every_line_is_read_or_told_of(path: Path, lines: list[bytes]) -> None:
+    # A file that starts like a JSON list is read as one, which has no lines.
+    assume(not b"\n".join(lines).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["))
     path.write_bytes(b"\n".join(lines))
     found = read_predictions(path, [Benchmark("set", PROMPTS)])
     named = {*found.responses, *found.unusable}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -136,7 +137,8 @@ TIMES: list[Callable[[int], str]] = [
     lambda s: f"{s // 10} tens",
     lambda s: f"{s // 60}½ min" if s % 60 == 30 else f"{s}²",
 ]
-BARE = [spell for spell in TIMES if spell(65) in ("65", "**65**", "~65")]
+# Those without a unit of their own: a clock time has one.
+BARE = [spell for spell in TIMES if re.fullmatch(r"[\W\d]+", spell(65)) and ":" not in spell(65)]
 ONE_UNIT = [spell for spell in TIMES if spell(90) in ("1.5 min", "0.025 hours")]
 JOINS = [
     "{} to {}",
