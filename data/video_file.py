@@ -23,9 +23,12 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
 from data.frame_times import UnconfirmedFrames, list_frames, list_packets
+from data.limits import MAX_FRAMES, MAX_VIDEO_PIXELS, at_most, require_pixels
 
 # Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
-OPTIONS = {"protocol_whitelist": "file"}
+# The decoder's limit holds for pictures larger than the container says, and for those that grow midway.
+DECODER_OPTIONS = {"max_pixels": str(MAX_VIDEO_PIXELS)}
+OPTIONS = {"protocol_whitelist": "file", **DECODER_OPTIONS}
 PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", "lavfi"})
 # Their packets hold presentation times. Elsewhere FFmpeg derives times from the packets before, so a seek changes them.
 HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
@@ -48,7 +51,9 @@ class VideoFile:
         in_order: Decode the file from its start, once to list its frames and once for each `read`.
 
     Raises:
-        ValueError: the file holds no picture that can be shown; the message is the reason.
+        ValueError: the file holds no picture that can be shown, or more than `data.limits` allows; the message is the
+            reason.
+        MemoryError: the process may not have the memory that it takes.
         UnconfirmedFrames: the packets do not list the frames, and `in_order` is False.
     """
 
@@ -64,9 +69,11 @@ class VideoFile:
         with self._open() as (container, stream):
             counts = bool(COUNTS_TIMES & names)
             if in_order:
-                frames = [(frame.pts, frame.duration or 0) for frame in _decode(container, stream)]
+                decoded = at_most(MAX_FRAMES, _decode(container, stream), "frames")
+                frames = [(frame.pts, frame.duration or 0) for frame in decoded]
             else:
-                listed = list_packets(container.demux(stream), stream, counts)
+                packets = at_most(MAX_FRAMES, container.demux(stream), "frames")
+                listed = list_packets(packets, stream, counts)
         if in_order:
             with self._open() as (container, stream):
                 listed = list_frames(frames, container.demux(stream) if counts else None, stream)
@@ -132,6 +139,8 @@ class VideoFile:
                 decoder.skip_frame = "DEFAULT" if packet.size == 0 or packet.pts in asked else "NONREF"
             try:
                 frames = decoder.decode(packet if packet.size else None)
+            except MemoryError:
+                raise
             except av.FFmpegError as error:
                 raise UnconfirmedFrames(f"the packet at {packet.pts} cannot be decoded") from error
             for frame in frames:
@@ -159,6 +168,8 @@ class VideoFile:
     def _open(self) -> Iterator[tuple[Any, Any]]:
         try:
             container = av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS)
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             raise ValueError(
                 "cannot be opened as a video: damaged, cut short or of an unknown kind"
@@ -168,6 +179,8 @@ class VideoFile:
                 if PLAYLISTS & _names(container):
                     raise ValueError(f"a playlist ({container.format.name}), not a video")
                 yield container, _picture_stream(container)
+        except MemoryError:
+            raise
         except av.FFmpegError as error:
             raise ValueError(f"damaged or cut short: {error.strerror}") from error
 
@@ -181,8 +194,8 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
     for packet in container.demux(stream):
         try:
             frames = decoder.decode(packet if packet.size else None)
-        except av.FFmpegError:
-            if begun:
+        except av.FFmpegError as error:
+            if begun or isinstance(error, MemoryError):
                 raise
             continue
         for frame in frames:
@@ -194,7 +207,7 @@ def _picture_stream(container: Any) -> Any:
     """The stream that a player shows.
 
     Raises:
-        ValueError: there is none, or nothing here decodes it.
+        ValueError: there is none, it is too large, or nothing here decodes it.
     """
     pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not pictures:
@@ -203,6 +216,7 @@ def _picture_stream(container: Any) -> Any:
     stream = best if best in pictures else pictures[0]
     if stream.codec_context is None:
         raise ValueError("no decoder for its picture: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
+    require_pixels(stream.codec_context.width, stream.codec_context.height, MAX_VIDEO_PIXELS)
     return stream
 
 
@@ -212,6 +226,7 @@ def _decoder(stream: Any) -> Any:
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in DECODES_ALPHA:
         # WebM keeps transparency beside the picture, which FFmpeg's own decoders pass over.
         decoder = av.CodecContext.create(DECODES_ALPHA[decoder.name], "r")
+    decoder.options = DECODER_OPTIONS
     # Several loaders share a machine: one thread each.
     decoder.thread_count = 1
     return decoder
