@@ -1,8 +1,8 @@
 """The child process of `data.decoder.IsolatedDecoder`: decodes one clip at a time for its parent.
 
-Run as `python -m data.decode_process FD BYTES`: its end of a socket pair, and the memory that it may take. Imports neither torch nor Ray, so that a
-killed child is replaced in half a second. Messages are a length of 8 bytes and a pickle; a clip's pixels follow its
-message as raw bytes, so that the parent reads them straight into an array.
+Run as `python -m data.decode_process FD BYTES`: its end of a socket pair, and the memory that it may take. Imports
+neither torch nor Ray, so that a killed child is replaced in half a second. Messages are a length of 8 bytes and a
+pickle; a clip's pixels follow its message as raw bytes, so that the parent reads them straight into an array.
 """
 
 from __future__ import annotations

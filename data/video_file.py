@@ -23,12 +23,12 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
 from data.frame_times import UnconfirmedFrames, list_frames, list_packets
-from data.limits import MAX_FRAMES, MAX_VIDEO_PIXELS, at_most, require_pixels
+from data.limits import MAX_FRAMES, MAX_VIDEO_PIXELS, TooLarge, at_most, require_pixels, require_time
 
 # Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
-# The decoder's limit holds for pictures larger than the container says, and for those that grow midway.
+OPTIONS = {"protocol_whitelist": "file"}
+# For pictures larger than the container says, and those that grow midway.
 DECODER_OPTIONS = {"max_pixels": str(MAX_VIDEO_PIXELS)}
-OPTIONS = {"protocol_whitelist": "file", **DECODER_OPTIONS}
 PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", "lavfi"})
 # Their packets hold presentation times. Elsewhere FFmpeg derives times from the packets before, so a seek changes them.
 HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
@@ -77,8 +77,11 @@ class VideoFile:
         if in_order:
             with self._open() as (container, stream):
                 listed = list_frames(frames, container.demux(stream) if counts else None, stream)
-        self.times = (listed.pts * base.numerator) / base.denominator - float(start)
-        self.end = float(listed.end * base - start)
+        first, end = int(listed.pts[0]) * base - start, listed.end * base - start
+        require_time(first, end)
+        # Of differences, which fit the integers: a clock may stand anywhere, and tick 2**31 times a second.
+        self.times = (listed.pts - listed.pts[0]) * base.numerator / base.denominator + float(first)
+        self.end = float(end)
         if declared is not None and self.end + float(start) < declared - max(CUT_S, CUT_SHARE * declared):
             self._require_whole(declared)
         self._pts, self._places = listed.pts, listed.places
@@ -181,6 +184,8 @@ class VideoFile:
                 yield container, _picture_stream(container)
         except MemoryError:
             raise
+        except av.error.ArgumentError as error:
+            raise TooLarge(f"damaged, or a picture of more than {MAX_VIDEO_PIXELS:,} pixels") from error
         except av.FFmpegError as error:
             raise ValueError(f"damaged or cut short: {error.strerror}") from error
 
@@ -195,7 +200,7 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
         try:
             frames = decoder.decode(packet if packet.size else None)
         except av.FFmpegError as error:
-            if begun or isinstance(error, MemoryError):
+            if begun or isinstance(error, (MemoryError, av.error.ArgumentError)):
                 raise
             continue
         for frame in frames:

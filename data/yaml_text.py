@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from data.limits import MAX_YAML_VALUES
+
 _GLUED = re.compile(r"\w+:.+")
 _SCALARS = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -24,6 +26,15 @@ class Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}  # type: ignore[misc]
 
+    def get_single_node(self) -> yaml.Node | None:
+        """As YAML has it, but neither endless nor vast: an alias may stand within what it names, or for a million."""
+        try:
+            node = super().get_single_node()
+            _count(node, {})
+        except RecursionError:
+            raise yaml.YAMLError("nested too deeply") from None
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As YAML has it, but `{steps:5}` is a mistake: without the blank it is a key of that name without a value."""
         for key, value in node.value:
@@ -33,6 +44,22 @@ class Loader(yaml.SafeLoader):
                 problem = f"`{key.value}` needs a space after the colon, `{name}: {rest}`"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _count(node: yaml.Node | None, counts: dict[int, int]) -> int:
+    """How many values a node holds, each alias counted as what it names. `counts` are those of nodes seen before.
+
+    Raises:
+        yaml.YAMLError: more than `MAX_YAML_VALUES`.
+        RecursionError: a node within itself.
+    """
+    if id(node) not in counts:
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+        counts[id(node)] = 1 + sum(_count(part, counts) for part in parts)
+        if counts[id(node)] > MAX_YAML_VALUES:
+            raise yaml.YAMLError(f"more than {MAX_YAML_VALUES:,} values, aliases counted as what they name")
+    return counts[id(node)]
 
 
 def _whole_number(loader: Loader, node: yaml.ScalarNode) -> int:
@@ -49,7 +76,7 @@ def read_value(text: str) -> Any:
     """The value of one YAML text, as an override gives it.
 
     Raises:
-        yaml.YAMLError: the text is not YAML.
+        yaml.YAMLError: the text is not YAML, or larger or deeper than `data.limits` allows.
         ValueError: a number that is none: `1_`.
     """
     return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader

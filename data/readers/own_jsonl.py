@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from data.readers.entries import Entry, Fields
+from data.readers.files import TOO_DEEP, require_shallow
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
 from data.schema import AnnotationError, annotation_lines, decode_text
@@ -20,7 +21,11 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 
 
 def _fields(line: bytes, videos: Videos) -> Fields:
-    fields = json.loads(decode_text(line))
+    try:
+        fields = json.loads(decode_text(line))
+    except RecursionError as error:
+        raise AnnotationError(TOO_DEEP) from error
+    require_shallow(fields)
     if not isinstance(fields, dict):
         raise AnnotationError(f"expected a JSON object, found {type(fields).__name__}")
     video = fields.get("video")
