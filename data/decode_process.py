@@ -23,14 +23,14 @@ import numpy as np
 from data.video import ClipError, decode_clip
 
 READY = "ready"
+OUT_OF_MEMORY = "out of memory"
 _LENGTH = struct.Struct("!Q")
 
 
-def serve(connection: socket.socket, memory: int) -> None:
+def serve(connection: socket.socket) -> None:
     """Answer requests, the arguments of `decode_clip`, with a clip or a `ClipError`, until the parent hangs up.
 
-    Args:
-        memory: How much this process may take, bytes.
+    The last answer is `OUT_OF_MEMORY` where a clip takes more memory than this process may have.
     """
     send_message(connection, READY)
     while True:
@@ -41,16 +41,12 @@ def serve(connection: socket.socket, memory: int) -> None:
             send_message(connection, error)
             continue
         except MemoryError:
-            send_message(connection, ClipError(request[0], memory_reason(memory)))
-            continue
+            # It may still hold most of the memory: the parent starts another.
+            send_message(connection, OUT_OF_MEMORY)
+            return
         header = replace(clip, frames=np.empty(0, dtype=np.uint8))
         send_message(connection, (header, clip.frames.shape))
         connection.sendall(clip.frames.data.cast("B"))
-
-
-def memory_reason(memory: int) -> str:
-    """What is said of a clip that takes more than so many bytes to decode."""
-    return f"needs more memory than the {memory / 2**30:g} GiB that a decoder may take: shrink it"
 
 
 def send_message(connection: socket.socket, message: Any) -> None:
@@ -118,7 +114,7 @@ def main() -> None:
     _limit_memory(memory)
     with socket.socket(fileno=descriptor) as connection:
         try:
-            serve(connection, memory)
+            serve(connection)
         except (EOFError, ConnectionError):
             return
 

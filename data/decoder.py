@@ -110,14 +110,23 @@ class IsolatedDecoder:
             self._child = _Child(self.memory)
         try:
             return self._child.decode(request, time.monotonic() + self.timeout_s)
+        except MemoryError:
+            raise self._out_of_memory(request) from None
         except TimeoutError:
             raise _NoAnswer(f"not decoded within {self.timeout_s:g} s") from None
         except (EOFError, ConnectionError):
             ending = self._child.how_it_ended()
             # C++ code does not say that it lacks memory: it aborts.
             if any(sign in ending for sign in ("MemoryError", "bad_alloc")):
-                raise ClipError(request[0], decode_process.memory_reason(self.memory)) from None
+                raise self._out_of_memory(request) from None
             raise _NoAnswer(f"the decoder process died: {ending}") from None
+
+    def _out_of_memory(self, request: Request) -> ClipError:
+        self.close()
+        gibibytes = f"{self.memory / 2**30:g} GiB"
+        return ClipError(
+            request[0], f"needs more memory than the {gibibytes} that a decoder may take: shrink it"
+        )
 
 
 class _NoAnswer(Exception):
@@ -147,11 +156,18 @@ class _Child:
             raise RuntimeError(f"no decoder process could be started: {self.kill()}") from error
 
     def decode(self, request: Request, deadline: float) -> Clip:
-        """Raises `ClipError` as the child says; `TimeoutError`, `EOFError`, `ConnectionError` when it does not."""
+        """Decode one clip.
+
+        Raises:
+            ClipError, MemoryError: the child says so.
+            TimeoutError, EOFError, ConnectionError: it does not answer.
+        """
         decode_process.send_message(self.connection, request)
         answer = decode_process.receive_message(self.connection, deadline)
         if isinstance(answer, ClipError):
             raise answer
+        if answer == decode_process.OUT_OF_MEMORY:
+            raise MemoryError(answer)
         header, shape = answer
         frames = np.empty(shape, dtype=np.uint8)
         decode_process.receive_into(self.connection, frames.data.cast("B"), deadline)
@@ -180,6 +196,10 @@ class _Child:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment with the project importable, and no pool of threads for arithmetic."""
+    """This process's environment with the project importable, and no pool of threads for arithmetic.
+
+    Each thread that allocates would take 64 MiB of address space for itself.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    return os.environ | {"PYTHONPATH": path} | single

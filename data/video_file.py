@@ -26,7 +26,8 @@ from data.frame_times import UnconfirmedFrames, list_frames, list_packets
 from data.limits import MAX_FRAMES, MAX_VIDEO_PIXELS, TooLarge, at_most, require_pixels, require_time
 
 # Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
-OPTIONS = {"protocol_whitelist": "file"}
+# Several loaders share a machine: one thread each, which takes less memory too.
+OPTIONS = {"protocol_whitelist": "file", "threads": "1"}
 # For pictures larger than the container says, and those that grow midway.
 DECODER_OPTIONS = {"max_pixels": str(MAX_VIDEO_PIXELS)}
 PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", "lavfi"})
@@ -40,6 +41,8 @@ DECLARES_LENGTH = frozenset({"mov", "matroska", "avi", "flv"})
 CUT_S, CUT_SHARE = 1.0, 0.05
 # No picture of these refers to one that H.264 marks as referred to by none: pictures that nobody asked for may go.
 SKIPS_UNREFERENCED = frozenset({"h264"})
+# The second is that of a thread for which no stack is left.
+NO_MEMORY = (MemoryError, av.error.BlockingIOError)
 DECODES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
@@ -142,7 +145,7 @@ class VideoFile:
                 decoder.skip_frame = "DEFAULT" if packet.size == 0 or packet.pts in asked else "NONREF"
             try:
                 frames = decoder.decode(packet if packet.size else None)
-            except MemoryError:
+            except NO_MEMORY:
                 raise
             except av.FFmpegError as error:
                 raise UnconfirmedFrames(f"the packet at {packet.pts} cannot be decoded") from error
@@ -171,8 +174,8 @@ class VideoFile:
     def _open(self) -> Iterator[tuple[Any, Any]]:
         try:
             container = av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS)
-        except MemoryError:
-            raise
+        except NO_MEMORY as error:
+            raise MemoryError from error
         except av.FFmpegError as error:
             raise ValueError(
                 "cannot be opened as a video: damaged, cut short or of an unknown kind"
@@ -182,8 +185,8 @@ class VideoFile:
                 if PLAYLISTS & _names(container):
                     raise ValueError(f"a playlist ({container.format.name}), not a video")
                 yield container, _picture_stream(container)
-        except MemoryError:
-            raise
+        except NO_MEMORY as error:
+            raise MemoryError from error
         except av.error.ArgumentError as error:
             raise TooLarge(f"damaged, or a picture of more than {MAX_VIDEO_PIXELS:,} pixels") from error
         except av.FFmpegError as error:
@@ -200,7 +203,7 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
         try:
             frames = decoder.decode(packet if packet.size else None)
         except av.FFmpegError as error:
-            if begun or isinstance(error, (MemoryError, av.error.ArgumentError)):
+            if begun or isinstance(error, (*NO_MEMORY, av.error.ArgumentError)):
                 raise
             continue
         for frame in frames:
@@ -232,7 +235,6 @@ def _decoder(stream: Any) -> Any:
         # WebM keeps transparency beside the picture, which FFmpeg's own decoders pass over.
         decoder = av.CodecContext.create(DECODES_ALPHA[decoder.name], "r")
     decoder.options = DECODER_OPTIONS
-    # Several loaders share a machine: one thread each.
     decoder.thread_count = 1
     return decoder
 
@@ -266,11 +268,11 @@ def _declared_end(container: Any, stream: Any) -> float | None:
 def _picture(frame: Any) -> np.ndarray:
     """A decoded frame as a player shows it: upright and on white; uint8 `[h, w, 3]`, RGB."""
     if frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
-        rgba = frame.to_ndarray(format="rgba")
+        rgba = frame.to_ndarray(format="rgba", threads=1)
         alpha = rgba[..., 3:].astype(np.uint16)
         mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
         return _upright(((mixed + 127) // 255).astype(np.uint8), frame)
-    return _upright(frame.to_ndarray(format="rgb24"), frame)
+    return _upright(frame.to_ndarray(format="rgb24", threads=1), frame)
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
