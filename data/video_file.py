@@ -80,6 +80,8 @@ class VideoFile:
         if in_order:
             with self._open() as (container, stream):
                 listed = list_frames(frames, container.demux(stream) if counts else None, stream)
+        # Where the file says that it starts later than it does, its first picture tells.
+        start = min(start, int(listed.pts[0]) * base)
         first, end = int(listed.pts[0]) * base - start, listed.end * base - start
         require_time(first, end)
         # Of differences, which fit the integers: a clock may stand anywhere, and tick 2**31 times a second.
