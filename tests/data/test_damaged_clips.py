@@ -9,7 +9,7 @@ import io
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -102,7 +102,9 @@ def outcome(decoder: IsolatedDecoder, path: Path, said: str) -> tuple[bool, floa
     return found, time.monotonic() - started
 
 
-def fuzz(decoder: IsolatedDecoder, folder: Path, clips: list[tuple[str, bytes]], cases: range) -> None:
+def fuzz(
+    decoder: IsolatedDecoder, folder: Path, clips: list[tuple[str, bytes]], cases: Sequence[int]
+) -> None:
     """Damage the clips in turn, each case by its own seed, and print what came of it."""
     contents, decoded, slowest = [content for _, content in clips], 0, (0.0, "")
     for case in cases:
@@ -116,19 +118,21 @@ def fuzz(decoder: IsolatedDecoder, folder: Path, clips: list[tuple[str, bytes]],
     assert 0 < decoded < len(cases), "the damage leaves some clips whole and others not"
 
 
+# In the last one of the videos, a frame was told to be before second 0.
+SHORT = (*range(100), 1932)
 LONG = pytest.param(range(1000, 3000), marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("cases", [range(100), LONG])
+@pytest.mark.parametrize("cases", [SHORT, LONG])
 def test_damaged_videos(
-    decoder: IsolatedDecoder, tmp_path: Path, videos: list[tuple[str, bytes]], cases: range
+    decoder: IsolatedDecoder, tmp_path: Path, videos: list[tuple[str, bytes]], cases: Sequence[int]
 ) -> None:
     fuzz(decoder, tmp_path, videos, cases)
 
 
-@pytest.mark.parametrize("cases", [range(100), LONG])
+@pytest.mark.parametrize("cases", [SHORT, LONG])
 def test_damaged_images(
-    decoder: IsolatedDecoder, tmp_path: Path, images: list[tuple[str, bytes]], cases: range
+    decoder: IsolatedDecoder, tmp_path: Path, images: list[tuple[str, bytes]], cases: Sequence[int]
 ) -> None:
     fuzz(decoder, tmp_path, images, cases)
 
