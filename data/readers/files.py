@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data.annotation_lines import annotation_lines, decode_text
 from data.limits import MAX_FILE_BYTES, MAX_NESTING, read_file
 from data.readers.entries import Entry, Fields, broken
-from data.schema import AnnotationError, annotation_lines, decode_text
+from data.schema import AnnotationError
 from rewards.lines import NotUtf8, decode
 
 TOO_DEEP = f"lists and objects are nested more than {MAX_NESTING} deep"

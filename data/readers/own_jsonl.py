@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from functools import partial
 
+from data.annotation_lines import annotation_lines, decode_text
 from data.readers.entries import Entry, Fields
 from data.readers.files import TOO_DEEP, require_shallow
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
-from data.schema import AnnotationError, annotation_lines, decode_text
+from data.schema import AnnotationError
 
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
