@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -81,9 +80,6 @@ def distinct(prompts: Iterable[VideoPrompt]) -> list[ClipKey]:
 
 
 def _check(clip: ClipKey, decoder: IsolatedDecoder) -> ClipFinding:
-    # Looked for here first: a failure costs a decoder its process, and a whole folder may be missing.
-    if not os.path.exists(clip[0]):
-        return ClipFinding("no such file")
     try:
         found = decoder.decode(*clip)
     except ClipError as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from data.limits import MAX_YAML_BYTES, read_file
 from data.readers import DatasetError, DatasetSpec
 from data.yaml_text import read_value, yaml_reason
 
@@ -80,7 +81,7 @@ def _override(data: dict[str, Any], override: str) -> None:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = read_value(path.read_text(encoding="utf-8"))
+        content = read_value(read_file(path, MAX_YAML_BYTES).decode())
     # ValueError: not UTF-8.
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DatasetError(f"{path}: cannot be read: {yaml_reason(error)}") from error

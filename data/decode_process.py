@@ -1,14 +1,15 @@
 """The child process of `data.decoder.IsolatedDecoder`: decodes one clip at a time for its parent.
 
-Run as `python -m data.decode_process FD`, FD being its end of a socket pair. Imports neither torch nor Ray, so that a
-killed child is replaced in half a second. Messages are a length of 8 bytes and a pickle; a clip's pixels follow its
-message as raw bytes, so that the parent reads them straight into an array.
+Run as `python -m data.decode_process FD BYTES`: its end of a socket pair, and the memory that it may take. Imports
+neither torch nor Ray, so that a killed child is replaced in half a second. Messages are a length of 8 bytes and a
+pickle; a clip's pixels follow its message as raw bytes, so that the parent reads them straight into an array.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import resource
 import socket
 import struct
 import sys
@@ -22,11 +23,15 @@ import numpy as np
 from data.video import ClipError, decode_clip
 
 READY = "ready"
+OUT_OF_MEMORY = "out of memory"
 _LENGTH = struct.Struct("!Q")
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer requests, the arguments of `decode_clip`, with a clip or a `ClipError`, until the parent hangs up."""
+    """Answer requests, the arguments of `decode_clip`, with a clip or a `ClipError`, until the parent hangs up.
+
+    The last answer is `OUT_OF_MEMORY` where a clip takes more memory than this process may have.
+    """
     send_message(connection, READY)
     while True:
         request = receive_message(connection)
@@ -35,6 +40,10 @@ def serve(connection: socket.socket) -> None:
         except ClipError as error:
             send_message(connection, error)
             continue
+        except MemoryError:
+            # It may still hold most of the memory: the parent starts another.
+            send_message(connection, OUT_OF_MEMORY)
+            return
         header = replace(clip, frames=np.empty(0, dtype=np.uint8))
         send_message(connection, (header, clip.frames.shape))
         connection.sendall(clip.frames.data.cast("B"))
@@ -91,10 +100,19 @@ def _die_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _limit_memory(memory: int) -> None:
+    """Let allocations fail beyond so many bytes of address space, or fewer where the system allows fewer."""
+    limits = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    least = min([memory, *limits])
+    resource.setrlimit(resource.RLIMIT_AS, (least, least))
+
+
 def main() -> None:
     """Entry point of the child."""
     _die_with_parent()
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
+    descriptor, memory = map(int, sys.argv[1:])
+    _limit_memory(memory)
+    with socket.socket(fileno=descriptor) as connection:
         try:
             serve(connection)
         except (EOFError, ConnectionError):

@@ -17,6 +17,7 @@ from typing import Self
 import numpy as np
 
 from data import decode_process
+from data.limits import MAX_DECODER_BYTES
 from data.sampling import SamplingContract, Windows
 from data.video import Clip, ClipError, Span
 
@@ -36,14 +37,18 @@ class IsolatedDecoder:
     threads at a time.
     """
 
-    def __init__(self, contract: SamplingContract, timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, contract: SamplingContract, timeout_s: float = 20.0, memory: int = MAX_DECODER_BYTES
+    ) -> None:
         """Start nothing yet; the first clip does.
 
         Args:
             contract: Chooses frames and size.
             timeout_s: Longest one attempt at a clip may take, seconds, the start of the child not counted.
+            memory: Most address space that the child may take, bytes.
         """
         self.contract = contract
+        self.memory = memory
         self.timeout_s = timeout_s
         self._child: _Child | None = None
 
@@ -55,13 +60,17 @@ class IsolatedDecoder:
         frame_rate: float | None = None,
         windows: Windows = (),
     ) -> Clip:
-        """Decode one clip, as `data.video.decode_clip` does; after a failure of any kind once more in a fresh child.
+        """Decode one clip, as `data.video.decode_clip` does.
+
+        A clip that takes too long or kills the child is tried once more, in a fresh one: the machine may have been
+        busy. What the child itself says of a clip holds.
 
         Args:
             windows: The contract's, for this clip.
 
         Raises:
-            ClipError: the second attempt failed too: cannot be decoded, took too long, or killed the child.
+            ClipError: cannot be decoded, needs more memory than the child may take, or both attempts took too long or
+                killed the child.
             RuntimeError: no child could be started; nothing to do with the clip.
         """
         contract = replace(self.contract, windows=windows)
@@ -69,10 +78,10 @@ class IsolatedDecoder:
         for _ in range(ATTEMPTS):
             try:
                 return self._attempt(request)
-            except ClipError as error:
-                failure = error
+            except _NoAnswer as error:
+                failure = str(error)
                 self.close()
-        raise failure
+        raise ClipError(path, failure)
 
     @property
     def process_id(self) -> int | None:
@@ -95,29 +104,45 @@ class IsolatedDecoder:
         self.close()
 
     def _attempt(self, request: Request) -> Clip:
-        path = request[0]
         if self._child is not None and self._child.process.poll() is not None:
             self.close()
         if self._child is None:
-            self._child = _Child()
+            self._child = _Child(self.memory)
         try:
             return self._child.decode(request, time.monotonic() + self.timeout_s)
+        except MemoryError:
+            raise self._out_of_memory(request) from None
         except TimeoutError:
-            raise ClipError(path, f"not decoded within {self.timeout_s:g} s") from None
+            raise _NoAnswer(f"not decoded within {self.timeout_s:g} s") from None
         except (EOFError, ConnectionError):
-            raise ClipError(path, f"the decoder process died: {self._child.how_it_ended()}") from None
+            ending = self._child.how_it_ended()
+            # C++ code does not say that it lacks memory: it aborts.
+            if any(sign in ending for sign in ("MemoryError", "bad_alloc")):
+                raise self._out_of_memory(request) from None
+            raise _NoAnswer(f"the decoder process died: {ending}") from None
+
+    def _out_of_memory(self, request: Request) -> ClipError:
+        self.close()
+        gibibytes = f"{self.memory / 2**30:g} GiB"
+        return ClipError(
+            request[0], f"needs more memory than the {gibibytes} that a decoder may take: shrink it"
+        )
+
+
+class _NoAnswer(Exception):
+    """A child that took too long or died; the message says which."""
 
 
 class _Child:
     """One decoding process and the socket to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int) -> None:
         self.connection, theirs = socket.socketpair()
         # Not passed on: decord reports every damaged file there, which the `ClipError` says already.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `kill`)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", decode_process.__name__, str(theirs.fileno())],
+                [sys.executable, "-m", decode_process.__name__, str(theirs.fileno()), str(memory)],
                 stdin=subprocess.PIPE,
                 stderr=self.errors,
                 pass_fds=(theirs.fileno(),),
@@ -131,11 +156,18 @@ class _Child:
             raise RuntimeError(f"no decoder process could be started: {self.kill()}") from error
 
     def decode(self, request: Request, deadline: float) -> Clip:
-        """Raises `ClipError` as the child says; `TimeoutError`, `EOFError`, `ConnectionError` when it does not."""
+        """Decode one clip.
+
+        Raises:
+            ClipError, MemoryError: the child says so.
+            TimeoutError, EOFError, ConnectionError: it does not answer.
+        """
         decode_process.send_message(self.connection, request)
         answer = decode_process.receive_message(self.connection, deadline)
         if isinstance(answer, ClipError):
             raise answer
+        if answer == decode_process.OUT_OF_MEMORY:
+            raise MemoryError(answer)
         header, shape = answer
         frames = np.empty(shape, dtype=np.uint8)
         decode_process.receive_into(self.connection, frames.data.cast("B"), deadline)
@@ -164,6 +196,10 @@ class _Child:
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment with the project importable, and no pool of threads for arithmetic."""
+    """This process's environment with the project importable, and no pool of threads for arithmetic.
+
+    Each thread that allocates would take 64 MiB of address space for itself.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    single = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    return os.environ | {"PYTHONPATH": path} | single

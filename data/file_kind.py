@@ -7,6 +7,8 @@ import os
 import re
 import stat
 
+from data.limits import special_kind
+
 # How much of a file's start, and of its end, is looked at, bytes.
 GLANCE = 4096
 
@@ -40,12 +42,6 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
 # macOS writes such a file beside each of its own, on disks of other systems and in archives: `._a.mp4`.
 APPLE_DOUBLE = "._"
 _LEFTOVERS = (".part", ".partial", ".crdownload", ".opdownload", ".ytdl", ".aria2")
-_SPECIAL = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 _PICTURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -90,8 +86,7 @@ def foreign_content(path: str | os.PathLike[str]) -> str | None:
         raise
     if stat.S_ISDIR(status.st_mode):
         return None
-    if not stat.S_ISREG(status.st_mode):
-        kind = next((kind for holds, kind in _SPECIAL if holds(status.st_mode)), "no regular file")
+    if kind := special_kind(status.st_mode):
         return f"is {kind}, which is never opened: name a file"
     return _unfit_name(os.path.basename(path)) or _unfit_bytes(path, status.st_size)
 

@@ -117,11 +117,12 @@ def _counted(shown: Sequence[int | None], packets: Iterable[Any]) -> list[int]:
     A picture is decoded up to `wait` packets after its turn to be shown comes, so the first one is shown when as many
     have been decoded. FFmpeg's guesses are of no use as times, but they tell which packet each picture is from.
     """
-    sent = [packet for packet in packets if packet.size and packet.dts is not None]
-    decoded = [packet.dts for packet in sent]
+    # Not the packets themselves, which hold the whole file.
+    sent = [(packet.pts, packet.dts) for packet in packets if packet.size and packet.dts is not None]
+    decoded = [dts for _, dts in sent]
     steps = np.diff(decoded)
     usual = int(np.median(steps)) if len(steps) else 1
-    number_of = {packet.pts: number for number, packet in enumerate(sent)}
+    number_of = {pts: number for number, (pts, _) in enumerate(sent)}
     waits = [number_of[time] - place for place, time in enumerate(shown) if time in number_of]
     is_even = not len(steps) or steps.max() <= EVEN * usual
     if abs(len(shown) - len(decoded)) > KEPT_BACK or (len(waits) < len(shown) and not is_even):

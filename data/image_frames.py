@@ -18,6 +18,17 @@ from PIL import Image, UnidentifiedImageError
 
 from data.animated_png import animated_png_frames
 from data.file_kind import foreign_content, picture_kind
+from data.limits import (
+    MAX_ANIMATION_PIXELS,
+    MAX_FRAMES,
+    MAX_IMAGE_PIXELS,
+    MAX_IMAGE_SIDE,
+    MAX_PAGES,
+    MAX_VIDEO_PIXELS,
+    TooLarge,
+    at_most,
+    require_pixels,
+)
 from data.pixels import UnsuitableImage, on_white
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".gif"})
@@ -96,7 +107,7 @@ def list_images(folder: Path) -> list[Path]:
     """
     images = [
         Path(entry.path)
-        for entry in os.scandir(folder)
+        for entry in at_most(MAX_FRAMES, os.scandir(folder), "files")
         if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES
         and not entry.name.startswith(".")
         and not entry.is_dir()
@@ -119,6 +130,12 @@ def read_image(path: Path) -> np.ndarray:
         return on_white(image)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is stored, pixels. Raises `ValueError` as `read_image`."""
+    with _opened(path) as image:
+        return image.size
+
+
 def _folder_rate(files: Sequence[Path], fps: float | None) -> float:
     if not files:
         raise ValueError("the folder holds no images")
@@ -136,6 +153,12 @@ def _delays(path: Path) -> list[float]:
             return []
         if image.format == "GIF":  # Pillow puts back the wrong picture where a frame is to be taken off again
             raise UnsuitableImage("is an animated GIF, which is read as a video")
+        require_pixels(*image.size, MAX_VIDEO_PIXELS)
+        if _count_frames(image) * image.width * image.height > MAX_ANIMATION_PIXELS:
+            most = MAX_ANIMATION_PIXELS / 1e6
+            raise TooLarge(
+                f"its frames have more than {most:,.0f} million pixels together: convert it to a video"
+            )
         delays = [delay or USUAL_DELAY_S for delay, _ in _animation(path, image)]
         if min(delays) < 0:
             raise ValueError("its frames are not in the order of their times")
@@ -177,8 +200,13 @@ def _count_frames(image: Image.Image) -> int:
 def _choose_page(image: Image.Image) -> None:
     """Go to the one page of a TIFF that is a picture of its own."""
     pages = []
-    for page in range(getattr(image, "n_frames", 1)):
-        image.seek(page)
+    for page in range(MAX_PAGES + 1):
+        try:
+            image.seek(page)
+        except EOFError:
+            break
+        if page == MAX_PAGES:
+            raise UnsuitableImage(f"is a TIFF of more than {MAX_PAGES} pages: save each page as a file")
         if not getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0) & _ACCOMPANIES:
             pages.append(page)
     if len(pages) > 1:
@@ -200,13 +228,14 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with open(path, "rb") as file, Image.open(file, formats=_FORMATS) as image:
             if image.format == "TIFF":
                 _choose_page(image)
+            require_pixels(*image.size, MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE)
             yield image
     except (*_DAMAGE, Image.DecompressionBombError) as error:
         raise ValueError(f"{path.name}: {_reason(path, error)}") from error
 
 
 def _reason(path: Path, error: Exception) -> str:
-    if isinstance(error, UnsuitableImage):
+    if isinstance(error, (UnsuitableImage, TooLarge)):
         return str(error)
     if isinstance(error, Image.DecompressionBombError):
         # "Image size (3 pixels) exceeds limit of 2 pixels, could be ..."

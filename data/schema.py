@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.sampling import Windows
-from rewards.lines import NotUtf8, decode, numbered_lines
 from rewards.plain import says_something
 from rewards.targets import are_numbers, is_number
 from rewards.tasks import SPECS
@@ -127,24 +126,6 @@ class VideoPrompt:
             "part": self.part or None,
         }
         return {key: value for key, value in fields.items() if value not in ([], None)}
-
-
-def annotation_lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    """The lines that say something, numbered from 1, as `rewards.lines` tells them apart."""
-    with Path(path).open("rb") as file:
-        yield from numbered_lines(file)
-
-
-def decode_text(content: bytes) -> str:
-    """UTF-8, with or without a byte order mark.
-
-    Raises:
-        AnnotationError: it is not; the message says what it is.
-    """
-    try:
-        return decode(content)
-    except NotUtf8 as error:
-        raise AnnotationError(str(error)) from error
 
 
 def write_annotations(path: str | Path, prompts: Iterable[VideoPrompt]) -> None:

@@ -13,10 +13,13 @@ from PIL import Image
 from data.file_kind import foreign_content
 from data.frame_sources import FrameSource, open_source
 from data.frame_times import UnconfirmedFrames
+from data.limits import require_rate, require_time
 from data.sampling import SamplingContract
 
 # A part of a video in seconds, the start in it and the end not.
 Span = tuple[float, float]
+# Frames whose width over height differs by less are of one shape: sizes are rounded to whole, even pixels.
+SHAPE_TOLERANCE = 0.05
 # Rounding of a time that was written with a few decimals should not move it by a frame.
 FRAME_TOLERANCE = 1e-3
 
@@ -109,8 +112,9 @@ def decode_clip(
         frame_rate: Frames per second of a folder of images; other paths say when their frames are.
 
     Raises:
-        ClipError: no such file, neither video nor images, damaged or cut short, nothing within the span, or not what
-            the contract can sample from.
+        ClipError: no such file, neither video nor images, damaged or cut short, larger than `data.limits` allows,
+            nothing within the span, or not what the contract can sample from.
+        MemoryError: this process may not have the memory that it takes.
     """
     try:
         if reason := foreign_content(path):
@@ -128,6 +132,8 @@ def decode_clip(
 def _decode(
     source: FrameSource, path: str, contract: SamplingContract, box_frames: Sequence[int], span: Span | None
 ) -> Clip:
+    require_time(source.times[0], source.end)
+    require_rate(source.times)
     first, times, end = _within(span, source)
     choice = contract.choose_frames(times, end, [frame - first for frame in box_frames])
     indices = [first + index for index in choice.indices]
@@ -163,12 +169,22 @@ def _within(span: Span | None, source: FrameSource) -> tuple[int, np.ndarray, fl
 
 
 def _read_frames(source: FrameSource, indices: Sequence[int], contract: SamplingContract) -> np.ndarray:
+    """The frames at one size. They may change theirs midway, as streams do that adapt to the connection.
+
+    Raises:
+        ValueError: they change their shape too, and would be distorted.
+    """
     frames: np.ndarray | None = None
     for number, frame in enumerate(source.read(indices)):
         if frames is None:
-            width = round(frame.shape[1] * source.pixel_aspect)
-            size = contract.choose_size(frame.shape[0], width, len(indices))
-            frames = np.empty((len(indices), *size, 3), dtype=np.uint8)
+            shown = round(frame.shape[1] * source.pixel_aspect)
+            size = contract.choose_size(frame.shape[0], shown, len(indices))
+            frames, (height, width) = np.empty((len(indices), *size, 3), dtype=np.uint8), frame.shape[:2]
+        if abs(frame.shape[1] * height / (frame.shape[0] * width) - 1) > SHAPE_TOLERANCE:
+            raise ValueError(
+                f"its frames change from {width} x {height} to {frame.shape[1]} x {frame.shape[0]} pixels: "
+                "split it where they do"
+            )
         frames[number] = resize_frame(frame, frames.shape[1], frames.shape[2])
     assert frames is not None, "the contract chose no frames"
     return frames

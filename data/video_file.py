@@ -23,9 +23,13 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
 from data.frame_times import UnconfirmedFrames, list_frames, list_packets
+from data.limits import MAX_FRAMES, MAX_VIDEO_PIXELS, TooLarge, at_most, require_pixels, require_time
 
 # Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
-OPTIONS = {"protocol_whitelist": "file"}
+# Several loaders share a machine: one thread each, which takes less memory too.
+OPTIONS = {"protocol_whitelist": "file", "threads": "1"}
+# For pictures larger than the container says, and those that grow midway.
+DECODER_OPTIONS = {"max_pixels": str(MAX_VIDEO_PIXELS)}
 PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", "lavfi"})
 # Their packets hold presentation times. Elsewhere FFmpeg derives times from the packets before, so a seek changes them.
 HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
@@ -37,6 +41,8 @@ DECLARES_LENGTH = frozenset({"mov", "matroska", "avi", "flv"})
 CUT_S, CUT_SHARE = 1.0, 0.05
 # No picture of these refers to one that H.264 marks as referred to by none: pictures that nobody asked for may go.
 SKIPS_UNREFERENCED = frozenset({"h264"})
+# The second is that of a thread for which no stack is left.
+NO_MEMORY = (MemoryError, av.error.BlockingIOError)
 DECODES_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
@@ -48,7 +54,9 @@ class VideoFile:
         in_order: Decode the file from its start, once to list its frames and once for each `read`.
 
     Raises:
-        ValueError: the file holds no picture that can be shown; the message is the reason.
+        ValueError: the file holds no picture that can be shown, or more than `data.limits` allows; the message is the
+            reason.
+        MemoryError: the process may not have the memory that it takes.
         UnconfirmedFrames: the packets do not list the frames, and `in_order` is False.
     """
 
@@ -64,14 +72,21 @@ class VideoFile:
         with self._open() as (container, stream):
             counts = bool(COUNTS_TIMES & names)
             if in_order:
-                frames = [(frame.pts, frame.duration or 0) for frame in _decode(container, stream)]
+                decoded = at_most(MAX_FRAMES, _decode(container, stream), "frames")
+                frames = [(frame.pts, frame.duration or 0) for frame in decoded]
             else:
-                listed = list_packets(container.demux(stream), stream, counts)
+                packets = at_most(MAX_FRAMES, container.demux(stream), "frames")
+                listed = list_packets(packets, stream, counts)
         if in_order:
             with self._open() as (container, stream):
                 listed = list_frames(frames, container.demux(stream) if counts else None, stream)
-        self.times = (listed.pts * base.numerator) / base.denominator - float(start)
-        self.end = float(listed.end * base - start)
+        # Where the file says that it starts later than it does, its first picture tells.
+        start = min(start, int(listed.pts[0]) * base)
+        first, end = int(listed.pts[0]) * base - start, listed.end * base - start
+        require_time(first, end)
+        # Of differences, which fit the integers: a clock may stand anywhere, and tick 2**31 times a second.
+        self.times = (listed.pts - listed.pts[0]) * base.numerator / base.denominator + float(first)
+        self.end = float(end)
         if declared is not None and self.end + float(start) < declared - max(CUT_S, CUT_SHARE * declared):
             self._require_whole(declared)
         self._pts, self._places = listed.pts, listed.places
@@ -132,6 +147,8 @@ class VideoFile:
                 decoder.skip_frame = "DEFAULT" if packet.size == 0 or packet.pts in asked else "NONREF"
             try:
                 frames = decoder.decode(packet if packet.size else None)
+            except NO_MEMORY:
+                raise
             except av.FFmpegError as error:
                 raise UnconfirmedFrames(f"the packet at {packet.pts} cannot be decoded") from error
             for frame in frames:
@@ -159,6 +176,8 @@ class VideoFile:
     def _open(self) -> Iterator[tuple[Any, Any]]:
         try:
             container = av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS)
+        except NO_MEMORY as error:
+            raise MemoryError from error
         except av.FFmpegError as error:
             raise ValueError(
                 "cannot be opened as a video: damaged, cut short or of an unknown kind"
@@ -168,6 +187,10 @@ class VideoFile:
                 if PLAYLISTS & _names(container):
                     raise ValueError(f"a playlist ({container.format.name}), not a video")
                 yield container, _picture_stream(container)
+        except NO_MEMORY as error:
+            raise MemoryError from error
+        except av.error.ArgumentError as error:
+            raise TooLarge(f"damaged, or a picture of more than {MAX_VIDEO_PIXELS:,} pixels") from error
         except av.FFmpegError as error:
             raise ValueError(f"damaged or cut short: {error.strerror}") from error
 
@@ -181,8 +204,8 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
     for packet in container.demux(stream):
         try:
             frames = decoder.decode(packet if packet.size else None)
-        except av.FFmpegError:
-            if begun:
+        except av.FFmpegError as error:
+            if begun or isinstance(error, (*NO_MEMORY, av.error.ArgumentError)):
                 raise
             continue
         for frame in frames:
@@ -194,7 +217,7 @@ def _picture_stream(container: Any) -> Any:
     """The stream that a player shows.
 
     Raises:
-        ValueError: there is none, or nothing here decodes it.
+        ValueError: there is none, it is too large, or nothing here decodes it.
     """
     pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not pictures:
@@ -203,6 +226,7 @@ def _picture_stream(container: Any) -> Any:
     stream = best if best in pictures else pictures[0]
     if stream.codec_context is None:
         raise ValueError("no decoder for its picture: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
+    require_pixels(stream.codec_context.width, stream.codec_context.height, MAX_VIDEO_PIXELS)
     return stream
 
 
@@ -212,7 +236,7 @@ def _decoder(stream: Any) -> Any:
     if stream.metadata.get("alpha_mode") == "1" and decoder.name in DECODES_ALPHA:
         # WebM keeps transparency beside the picture, which FFmpeg's own decoders pass over.
         decoder = av.CodecContext.create(DECODES_ALPHA[decoder.name], "r")
-    # Several loaders share a machine: one thread each.
+    decoder.options = DECODER_OPTIONS
     decoder.thread_count = 1
     return decoder
 
@@ -246,11 +270,11 @@ def _declared_end(container: Any, stream: Any) -> float | None:
 def _picture(frame: Any) -> np.ndarray:
     """A decoded frame as a player shows it: upright and on white; uint8 `[h, w, 3]`, RGB."""
     if frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
-        rgba = frame.to_ndarray(format="rgba")
+        rgba = frame.to_ndarray(format="rgba", threads=1)
         alpha = rgba[..., 3:].astype(np.uint16)
         mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
         return _upright(((mixed + 127) // 255).astype(np.uint8), frame)
-    return _upright(frame.to_ndarray(format="rgb24"), frame)
+    return _upright(frame.to_ndarray(format="rgb24", threads=1), frame)
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:

@@ -85,3 +85,20 @@ def write_uneven(path: Path, times: Sequence[float], sound_s: float = 0.0) -> Pa
         if sound:
             container.mux(sound.encode())
     return path
+
+
+def write_sizes(path: Path, sizes: Sequence[tuple[int, int]]) -> Path:
+    """An MPEG-TS file of 24 frames, 3 s, of each size (width, height) in turn."""
+    with av.open(str(path), "w") as container:
+        target = None
+        for number, (width, height) in enumerate(sizes):
+            part = write_video(path.with_name(f"part{number}.ts"), width=width, height=height)
+            with av.open(str(part)) as source:
+                target = target or container.add_stream_from_template(source.streams.video[0])
+                for packet in source.demux(video=0):
+                    if packet.size:
+                        packet.pts += 270_000 * number
+                        packet.dts += 270_000 * number
+                        packet.stream = target
+                        container.mux(packet)
+    return path

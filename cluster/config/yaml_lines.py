@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cluster.errors import ConfigError
+from data.limits import MAX_YAML_BYTES, read_file
 from data.yaml_text import read_tree, yaml_reason
 
 EXTENDS = "extends"
@@ -86,7 +87,7 @@ def _text_of(path: Path) -> str:
     if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise ConfigError(f"{path}: there is no such file")
     try:
-        return path.read_text(encoding="utf-8")
+        return read_file(path, MAX_YAML_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 

@@ -18,8 +18,9 @@ from cluster.config import RunConfig
 from cluster.inputs.benchmarks import Benchmark, all_prompts, plain_ids
 from cluster.records.eval_records import EvalSample
 from cluster.runtime.judge_access import judge_settings
+from data.annotation_lines import decode_text
 from data.records import Response
-from data.schema import AnnotationError, VideoPrompt, decode_text
+from data.schema import AnnotationError, VideoPrompt
 from rewards import Score, Template
 from rewards.baselines import written
 from rewards.lines import numbered_records

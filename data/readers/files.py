@@ -5,15 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data.annotation_lines import annotation_lines, decode_text
+from data.limits import MAX_FILE_BYTES, MAX_NESTING, read_file
 from data.readers.entries import Entry, Fields, broken
-from data.schema import AnnotationError, annotation_lines, decode_text
+from data.schema import AnnotationError
 from rewards.lines import NotUtf8, decode
+
+TOO_DEEP = f"lists and objects are nested more than {MAX_NESTING} deep"
+# Texts too: brackets in them are letters.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
 class DamagedFile(Exception):
@@ -32,8 +39,8 @@ def read_json(path: Path) -> tuple[Any, list[Entry]]:
     """The value of a JSON file, and a broken entry for each key that an object gives twice (the last value counts).
 
     Raises:
-        DamagedFile: not UTF-8, or not JSON.
-        OSError: it cannot be read.
+        DamagedFile: not UTF-8, not JSON, or nested too deeply.
+        OSError: it cannot be read, or is larger than `MAX_FILE_BYTES`.
     """
     repeated: Counter[str] = Counter()
 
@@ -46,12 +53,25 @@ def read_json(path: Path) -> tuple[Any, list[Entry]]:
     text = _text(path)
     try:
         value = json.loads(text, object_pairs_hook=as_object)
+        require_shallow(value)
     except json.JSONDecodeError as error:
         raise DamagedFile(f"{path}:{error.lineno}", f"not JSON: {error.msg}") from error
-    # What json makes of a text beyond its own error: a number of 5,000 digits, brackets a thousand deep.
-    except (ValueError, RecursionError) as error:
+    except (AnnotationError, RecursionError) as error:
+        raise DamagedFile(f"{path}:{_deep_line(text)}", TOO_DEEP) from error
+    # What json makes of a text beyond its own error: a number of 5,000 digits.
+    except ValueError as error:
         raise DamagedFile(str(path), f"not JSON: {error}") from error
     return value, [broken(f"{path}[{key}]", "the key is given more than once") for key in repeated]
+
+
+def require_shallow(value: Any) -> None:
+    """Raises `AnnotationError` if a JSON value has lists or objects within each other beyond `MAX_NESTING`."""
+    level = [value]
+    for _ in range(MAX_NESTING + 1):
+        holders = [inside for inside in level if isinstance(inside, (dict, list))]
+        level = [inner for holder in holders for inner in _inside(holder)]
+    if holders:
+        raise AnnotationError(TOO_DEEP)
 
 
 def list_entries(path: Path, fields: Callable[[Any, int], Fields]) -> Iterator[Entry]:
@@ -142,8 +162,22 @@ def read_table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     yield from ((place, dict(zip(head, row, strict=False))) for place, row in rows[1:] if row)
 
 
+def _inside(holder: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return holder.values() if isinstance(holder, dict) else holder
+
+
+def _deep_line(text: str) -> int:
+    """The line on which brackets are open beyond `MAX_NESTING`."""
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth > MAX_NESTING:
+            break
+    return text.count("\n", 0, token.start()) + 1
+
+
 def _text(path: Path) -> str:
-    content = path.read_bytes()
+    content = read_file(path, MAX_FILE_BYTES)
     try:
         return decode(content)
     except NotUtf8 as error:

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from PIL import Image
-
-from data.image_frames import list_images
+from data.annotation_lines import decode_text
+from data.image_frames import image_size, list_images
+from data.limits import MAX_LINE_BYTES, read_file
 from data.readers.entries import Entry, Fields, broken, read_number
 from data.readers.files import read_lines
 from data.readers.spec import DatasetSpec
-from data.schema import NUM_BOXES, AnnotationError, decode_text
+from data.schema import NUM_BOXES, AnnotationError
 
 # Frames per second of every sequence, as its meta_info.ini says (`anno_fps: 10Hz`).
 FRAME_RATE = 10.0
@@ -92,7 +92,7 @@ def _visibility(labels: Path, count: int, chosen: Sequence[int], boxes: Sequence
 
 def _labels(path: Path, count: int) -> list[float]:
     """One number per frame; empty where the sequence lacks the file."""
-    if not path.is_file():
+    if not path.exists():
         return []
     values = [read_number(cells[0], path.name) for cells in _rows(path)]
     if len(values) != count:
@@ -102,7 +102,7 @@ def _labels(path: Path, count: int) -> list[float]:
 
 def _rows(path: Path) -> list[list[str]]:
     """The cells of every line, separated by commas."""
-    return [line.split(",") for line in decode_text(path.read_bytes()).split()]
+    return [line.split(",") for line in decode_text(read_file(path, MAX_LINE_BYTES)).split()]
 
 
 def _box(cells: Sequence[str], width: float, height: float) -> list[float] | None:
@@ -117,11 +117,11 @@ def _box(cells: Sequence[str], width: float, height: float) -> list[float] | Non
 
 def _meta(path: Path) -> dict[str, str]:
     """What meta_info.ini says; a sequence may lack it."""
-    if not path.is_file():
+    if not path.exists():
         return {}
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read_string(decode_text(path.read_bytes()))
+        parser.read_string(decode_text(read_file(path, MAX_LINE_BYTES)))
     except configparser.Error as error:
         raise AnnotationError(f"{path.name}: {str(error).splitlines()[0]}") from error
     return {key: value for section in parser.sections() for key, value in parser[section].items()}
@@ -133,17 +133,12 @@ def _sizes(images: Sequence[Path], resolution: str) -> list[tuple[int, int]]:
     Where the first and the last agree, those between are not opened: there are some 75,000 in the training split.
     """
     if images:
-        first, last = _size(images[0]), _size(images[-1])
-        return [first] * NUM_BOXES if first == last else [_size(image) for image in images]
+        first, last = image_size(images[0]), image_size(images[-1])
+        return [first] * NUM_BOXES if first == last else [image_size(image) for image in images]
     numbers = [int(number) for number in re.findall(r"\d+", resolution)]
     if len(numbers) != 2 or not all(numbers):
         raise AnnotationError("no frames, and no resolution in meta_info.ini")
     return [(numbers[0], numbers[1])] * NUM_BOXES
-
-
-def _size(image: Path) -> tuple[int, int]:
-    with Image.open(image) as opened:
-        return opened.size
 
 
 def _frame_rate(text: str) -> float:

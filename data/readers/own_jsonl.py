@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from functools import partial
 
+from data.annotation_lines import annotation_lines, decode_text
 from data.readers.entries import Entry, Fields
+from data.readers.files import TOO_DEEP, require_shallow
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
-from data.schema import AnnotationError, annotation_lines, decode_text
+from data.schema import AnnotationError
 
 
 def entries(spec: DatasetSpec) -> Iterator[Entry]:
@@ -20,7 +22,11 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
 
 
 def _fields(line: bytes, videos: Videos) -> Fields:
-    fields = json.loads(decode_text(line))
+    try:
+        fields = json.loads(decode_text(line))
+    except RecursionError as error:
+        raise AnnotationError(TOO_DEEP) from error
+    require_shallow(fields)
     if not isinstance(fields, dict):
         raise AnnotationError(f"expected a JSON object, found {type(fields).__name__}")
     video = fields.get("video")

@@ -11,6 +11,9 @@ from data.readers.entries import Entry, Fields
 from data.schema import AnnotationError, VideoPrompt, misspelt_fields, parse_prompt
 from rewards.targets import is_number
 
+# Letters of a place or a reason in a report. Paths may be long.
+MOST_SHOWN = 1000
+
 
 @dataclass
 class Reading:
@@ -51,25 +54,32 @@ def judge(entries: Iterable[Entry]) -> Reading:
     used: dict[str, str] = {}
     for entry in entries:
         reading.entries += 1
+        place = shown(entry.place)
         try:
-            prompt = _prompt(entry, reading)
+            prompt = _prompt(entry, place, reading)
             if prompt.id in used:
                 raise AnnotationError(f"the id {prompt.id!r} was used at {used[prompt.id]}")
         # What stands in a damaged entry may be of any type and size, down to brackets a thousand deep.
         except (ValueError, TypeError, OverflowError, RecursionError, OSError) as error:
-            reading.problems.append(f"{entry.place}: {error}")
+            reading.problems.append(f"{place}: {shown(str(error))}")
             continue
-        used[prompt.id] = entry.place
+        used[prompt.id] = place
         reading.prompts.append(prompt)
-        reading.places.append(entry.place)
+        reading.places.append(place)
     return reading
 
 
-def _prompt(entry: Entry, reading: Reading) -> VideoPrompt:
+def shown(text: str) -> str:
+    """What is told of an annotation, in one line: neither pages of it nor what a terminal acts on."""
+    cut = text if len(text) <= MOST_SHOWN else text[:MOST_SHOWN] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in cut)
+
+
+def _prompt(entry: Entry, place: str, reading: Reading) -> VideoPrompt:
     fields = entry.fields()
     outside = _reaches_outside(fields)
     for warning in [*([outside] if outside else []), *misspelt_fields(fields)]:
-        reading.warnings.append(f"{entry.place}: {warning}")
+        reading.warnings.append(f"{place}: {shown(warning)}")
     video, duration = fields.get("video"), fields.get("duration")
     if isinstance(video, str):
         known = reading.listed.get(video)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from data.limits import MAX_FILE_BYTES, read_file
 from data.readers.entries import Entry, Fields, broken, part_of, take
 from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
@@ -26,7 +27,7 @@ def entries(spec: DatasetSpec) -> Iterator[Entry]:
     import pyarrow
     import pyarrow.parquet
 
-    content = spec.annotations.read_bytes()
+    content = read_file(spec.annotations, MAX_FILE_BYTES)
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(content), columns=COLUMNS)
         table.validate(full=True)

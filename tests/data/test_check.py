@@ -73,7 +73,7 @@ def test_every_problem_has_its_place(tmp_path: Path, own: Path) -> None:
         f":9: the id 'a' was used at {own}:1",
         f":11: not UTF-8 text at byte {len(line(id='bad')) - 2}, probably Latin-1; save the file as UTF-8",
         f":3: {tmp_path / 'cut.mp4'}: cannot be opened as a video: damaged, cut short or of an unknown kind",
-        f":4: {tmp_path / 'gone.mp4'}: no such file (2 prompts)",
+        f":4: {tmp_path / 'gone.mp4'}: No such file or directory (2 prompts)",
     ]
     assert [message.removeprefix(str(own)) for message in found["warnings"]] == [
         ":7: interval [9, 10] reaches beyond the listed duration of 8 s",
