@@ -147,7 +147,9 @@ def _add_findings(report: DatasetReport, reading: Reading, findings: Mapping[Cli
         others = f" ({count} prompts)" if count > 1 else ""
         if count and finding.problem:
             report.problems.append(f"{place}: {prompt.video}: {finding.problem}{others}")
-        outside = finding.duration and decoded_problem(prompt, finding.duration, finding.box_times)
+        outside = finding.duration and decoded_problem(
+            prompt, finding.duration, finding.box_times, finding.starts_at
+        )
         if outside:
             report.problems.append(f"{place}: {outside}")
         if count:

@@ -30,12 +30,14 @@ class ClipFinding:
         problem: Why it cannot be used, or None.
         duration: Its length in seconds; None where it cannot be used.
         box_times: When its box frames appear, seconds from the first of them.
+        starts_at: When its picture starts, seconds.
         warnings: What is unusual about its times.
     """
 
     problem: str | None = None
     duration: float | None = None
     box_times: tuple[float, ...] = ()
+    starts_at: float = 0.0
     warnings: tuple[str, ...] = ()
 
 
@@ -87,6 +89,7 @@ def _check(clip: ClipKey, decoder: IsolatedDecoder) -> ClipFinding:
     return ClipFinding(
         duration=found.duration,
         box_times=found.times_of(clip[1]),
+        starts_at=found.starts_at,
         warnings=tuple(_time_warnings(found)),
     )
 

@@ -28,10 +28,14 @@ def on_policy_clock(prompt: VideoPrompt, starts_at: float) -> VideoPrompt:
 
 
 def on_clip_clock(score: Score, starts_at: float) -> Score:
-    """A score with the times that were read from the answer on the clip's clock; the rewards stay."""
+    """A score with the times that were read from the answer on the clip's clock; the rewards stay.
+
+    Its reasons name times of the policy's clock, and say so.
+    """
     if not starts_at or not score.prediction:
         return score
-    return replace(score, prediction=_moved(score.prediction, starts_at))
+    reason = score.reason and f"{score.reason} (times count from the first frame, at {starts_at:g} s)"
+    return replace(score, prediction=_moved(score.prediction, starts_at), reason=reason)
 
 
 def _moved(fields: Mapping[str, Any], seconds: float) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class _Child:
 
     def __init__(self, memory: int) -> None:
         self.connection, theirs = socket.socketpair()
-        # Not passed on: decord reports every damaged file there, which the `ClipError` says already.
+        # Not passed on: FFmpeg reports every damaged file there, which the `ClipError` says already.
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `kill`)
         with theirs:
             self.process = subprocess.Popen(

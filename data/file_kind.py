@@ -165,8 +165,12 @@ def _text_kind(head: bytes) -> str | None:
     kind = _markup_kind(text or head.decode("latin-1"))
     if kind or text is None:
         return kind
-    if text.startswith("version https://git-lfs.github.com/spec/"):
+    if text.startswith(
+        ("version https://git-lfs.github.com/spec/", "version https://hawser.github.com/spec/")
+    ):
         return "is a Git LFS pointer, not the content itself: run `git lfs pull`"
+    if re.match(r"# xet version\b", text):
+        return "is a Xet pointer, not the content itself: download it again with the Hub's client"
     if text.startswith("/annex/objects/"):
         return "is a git-annex pointer, not the content itself: run `git annex get` on it"
     # It ends up in reports, where it must not act as anything but letters.
@@ -176,6 +180,8 @@ def _text_kind(head: bytes) -> str | None:
         return f"is JSON text, as servers answer with, {begins}: {_AGAIN}"
     if re.match("<[A-Za-z!]", _BEFORE_MARKUP.sub("", text, count=1)):
         return f"is XML text, as servers answer with, {begins}: {_AGAIN}"
+    if re.match(r"(?:HTTP/\S+ )?[45]\d\d(?::| [A-Z])", text):
+        return f"is the error of a server, {begins}: {_AGAIN}"
     return f"is a text file, {begins}: name the file itself"
 
 

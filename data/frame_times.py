@@ -17,6 +17,8 @@ import numpy as np
 JUMP_S = 1.0
 # Steps up to this many times the usual one are even: a clock of few ticks rounds.
 EVEN = 1.5
+# A first step beyond this many times the usual one tells nothing.
+SLOW = 3.0
 # A decoder may keep so many pictures back at the end of a file.
 KEPT_BACK = 2
 CONVERT = "convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)"
@@ -124,16 +126,19 @@ def _counted(shown: Sequence[int | None], packets: Iterable[Any]) -> list[int]:
     usual = int(np.median(steps)) if len(steps) else 1
     number_of = {pts: number for number, (pts, _) in enumerate(sent)}
     waits = [number_of[time] - place for place, time in enumerate(shown) if time in number_of]
+    wait = max(waits, default=0)
     is_even = not len(steps) or steps.max() <= EVEN * usual
-    if abs(len(shown) - len(decoded)) > KEPT_BACK or (len(waits) < len(shown) and not is_even):
+    # A long first step may be a picture that stays, or a stream that starts late: the container does not say which.
+    starts_oddly = wait > 0 and len(steps) > 0 and steps[:wait].max() > SLOW * usual
+    is_known = len(waits) == len(shown) and not starts_oddly
+    if abs(len(shown) - len(decoded)) > KEPT_BACK or not (is_even or is_known):
         raise ValueError(
             "does not hold the times at which its pictures are shown, which are unevenly spaced: "
             "get it as MP4 or MKV from its source"
         )
-    wait = max(waits, default=0)
     last = int(steps[-1]) if len(steps) else usual
-    beyond = (decoded[-1] + last * number for number in range(1, len(shown) + 1))
-    return [time - wait * usual for time in [*decoded, *beyond][wait : wait + len(shown)]]
+    shifted = [*decoded, *(decoded[-1] + last * number for number in range(1, len(shown) + 1))][wait:]
+    return [time - shifted[0] + decoded[0] for time in shifted[: len(shown)]]
 
 
 def _usual_stay(pts: np.ndarray, stream: Any) -> int:

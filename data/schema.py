@@ -180,14 +180,21 @@ def target_problem(prompt: VideoPrompt) -> str | None:
     return SPECS[prompt.task].problem(prompt)
 
 
-def decoded_problem(prompt: VideoPrompt, seconds: float, box_times: Sequence[float] = ()) -> str | None:
+def decoded_problem(
+    prompt: VideoPrompt, seconds: float, box_times: Sequence[float] = (), starts_at: float = 0.0
+) -> str | None:
     """Why a prompt cannot be scored now that its clip is decoded, whatever is listed, or None.
 
     Args:
         seconds: How long the clip is.
         box_times: When its box frames appear, seconds from the first of them.
+        starts_at: When its picture starts, seconds.
     """
     problem = target_problem(replace(prompt, duration=seconds)) or _box_time_problem(prompt, box_times)
+    intervals = [prompt.target.get("interval"), *prompt.target.get("intervals", [])]
+    unseen = [interval for interval in intervals if interval and interval[1] <= starts_at]
+    if not problem and unseen and starts_at:
+        problem = f"target interval {unseen[0]} ends before the picture starts at {starts_at:g} s"
     return problem and f"{problem}, as {prompt.clip_name} decodes"
 
 

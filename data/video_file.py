@@ -66,7 +66,7 @@ class VideoFile:
         self._in_order = in_order
         with self._open() as (container, stream):
             names, base = _names(container), stream.time_base
-            self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
+            self._stored_aspect = self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
             declared = _declared_end(container, stream) if DECLARES_LENGTH & names else None
             start = _start(container, stream)
         with self._open() as (container, stream):
@@ -115,7 +115,7 @@ class VideoFile:
         with self._open() as (container, stream):
             for number, frame in enumerate(_decode(container, stream)):
                 if number in wanted:
-                    yield _picture(frame)
+                    yield self._shown(frame)
                     wanted.discard(number)
                 if not wanted:
                     return
@@ -158,11 +158,17 @@ class VideoFile:
                     continue
                 if frame.is_corrupt:
                     raise UnconfirmedFrames(f"the frame at {frame.pts} lacks what it refers to")
-                yield _picture(frame)
+                yield self._shown(frame)
                 left.popleft()
                 if not left:
                     return
         raise UnconfirmedFrames(f"no frame at {left[0]}")
+
+    def _shown(self, frame: Any) -> np.ndarray:
+        """A decoded frame as a player shows it. A quarter turn lays its pixels on their side, which is noted."""
+        pixels, is_turned = _upright(_on_white(frame), frame)
+        self.pixel_aspect = 1 / self._stored_aspect if is_turned else self._stored_aspect
+        return pixels
 
     def _require_whole(self, declared: float) -> None:
         """Raises `ValueError` for a file that is cut short. One whose sound goes on after its picture is whole."""
@@ -222,8 +228,10 @@ def _picture_stream(container: Any) -> Any:
     pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not pictures:
         raise ValueError("holds no moving picture" + (", only sound" if container.streams.audio else ""))
+    # A cover that is not marked as one is a stream of one frame.
+    moving = [s for s in pictures if s.frames != 1] or pictures
     best = container.streams.best("video")
-    stream = best if best in pictures else pictures[0]
+    stream = best if best in moving else moving[0]
     if stream.codec_context is None:
         raise ValueError("no decoder for its picture: convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)")
     require_pixels(stream.codec_context.width, stream.codec_context.height, MAX_VIDEO_PIXELS)
@@ -267,27 +275,32 @@ def _declared_end(container: Any, stream: Any) -> float | None:
     return None if container.duration is None else container.duration / av.time_base
 
 
-def _picture(frame: Any) -> np.ndarray:
-    """A decoded frame as a player shows it: upright and on white; uint8 `[h, w, 3]`, RGB."""
+def _on_white(frame: Any) -> np.ndarray:
+    """The pixels of a decoded frame, what is transparent white; uint8 `[h, w, 3]`, RGB."""
     if frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components):
         rgba = frame.to_ndarray(format="rgba", threads=1)
         alpha = rgba[..., 3:].astype(np.uint16)
         mixed = rgba[..., :3] * alpha + 255 * (255 - alpha)
-        return _upright(((mixed + 127) // 255).astype(np.uint8), frame)
-    return _upright(frame.to_ndarray(format="rgb24", threads=1), frame)
+        return ((mixed + 127) // 255).astype(np.uint8)
+    return frame.to_ndarray(format="rgb24", threads=1)
 
 
-def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
-    """Turned and mirrored as the display matrix says (ISO/IEC 14496-12, 6.2.2), to the nearest quarter turn."""
+def _upright(pixels: np.ndarray, frame: Any) -> tuple[np.ndarray, bool]:
+    """Turned and mirrored as the display matrix says (ISO/IEC 14496-12, 6.2.2), to the nearest quarter turn.
+
+    Returns:
+        The pixels, and whether columns became rows.
+    """
     try:
         matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
     except ValueError:
         # PyAV does not know every kind of side data of its FFmpeg (EXIF is one), and then gives the turn alone.
-        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+        turns = round(frame.rotation / 90)
+        return np.ascontiguousarray(np.rot90(pixels, turns)), turns % 2 == 1
     if matrix is None:
-        return pixels
+        return pixels, False
     # A point at column p and row q goes to column a p + c q and row b p + d q.
     a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
-    if abs(b) > abs(a):
+    if is_turned := abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
-    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]), is_turned

@@ -39,7 +39,15 @@ def test_an_answer_counted_from_the_first_frame_is_right() -> None:
     )
     assert (seen.duration, score.rewards["iou"]) == (8.0, 1.0)
     shown = on_clip_clock(score, 4.0)
+    missed = on_clip_clock(score_response(seen.task, "<answer>5 to 6</answer>", seen.target), 4.0)
+    assert missed.reason is not None and "count from the first frame, at 4 s" in missed.reason
     assert shown.prediction == {"interval": [6.0, 8.0]} and shown.rewards == score.rewards
+
+
+def test_an_interval_before_the_picture_cannot_be_found() -> None:
+    early = replace(GROUNDING, target={"interval": [1.0, 3.0]})
+    assert "ends before the picture starts at 4 s" in str(decoded_problem(early, 12.0, starts_at=4.0))
+    assert decoded_problem(early, 12.0) is None and decoded_problem(GROUNDING, 12.0, starts_at=4.0) is None
 
 
 def test_evidence_moves_and_letters_do_not() -> None:

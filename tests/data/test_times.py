@@ -38,6 +38,7 @@ TENTH, FINE = Fraction(1, 10), Fraction(1, 90000)
 # 5 s at 30 pictures per second, then 6 s at 1.5: a screen recording in which little happens.
 TWO_RATES = (*evenly(5, 30), *evenly(6, 1.5, start=5))
 GAP = (*evenly(3, 10), *evenly(2, 10, start=8))
+SLOW_START = (0, 2, *evenly(6, 10, start=4))
 _STEPS = np.random.default_rng(1).integers(20, 300, 80)
 JITTER = tuple(float(time) for time in np.cumsum(_STEPS) / 1000)
 B_FRAMES = {"g": "24", "bf": "3"}
@@ -186,6 +187,11 @@ CLIPS: Mapping[str, Recipe] = {
             ".avi": None,
         }.items()
     },
+    # Pictures that stay at first, which nothing tells from a stream that starts late.
+    **{
+        f"slow start {suffix}": uneven(suffix, SLOW_START, 10, format=container)
+        for suffix, container in {".mp4": None, ".avi": None, ".wmv": "asf"}.items()
+    },
     "two rates wmv2": uneven(".wmv", TWO_RATES, 11, codec="wmv2", options={"g": "24"}, format="asf"),
     "two rates avi p": uneven(".avi", TWO_RATES, 11, options={"g": "24", "bf": "0"}),
     "two rates webm": uneven(
@@ -248,6 +254,8 @@ TOLERANCES: Mapping[str, float] = {
 BFLOAT16_ERROR = 2**-8
 # May be refused, for a reason with this word; must be right where they are not.
 REFUSALS: Mapping[str, str] = {
+    # The container does not say whether a first picture stays or a stream starts late.
+    **dict.fromkeys(("slow start .avi", "slow start .wmv", "late picture avi"), "time"),
     # Most pictures have no time: several share a packet, and FFmpeg does not guess for H.264.
     "mpg h264": "time",
 }

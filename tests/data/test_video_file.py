@@ -130,6 +130,32 @@ def test_pixels_are_made_square(tmp_path: Path) -> None:
     assert wide.shape[2] / wide.shape[1] == pytest.approx(3, rel=0.3)
 
 
+def test_pixels_that_are_turned_are_made_square_the_other_way(tmp_path: Path) -> None:
+    """96 x 64 wide pixels are 192 x 64; turned, 64 x 192."""
+    matrix, _ = TURNS["clockwise"]
+    frames = decode_clip(
+        str(write(tmp_path / "x.mp4", aspect=Fraction(2, 1), matrix=matrix)), CONTRACT
+    ).frames
+    assert frames.shape[1] / frames.shape[2] == pytest.approx(3, rel=0.3)
+
+
+def test_a_cover_that_is_not_marked_as_one_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "cover.mp4"
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 640, 480, "yuvj420p"
+        film = container.add_stream("libx264", rate=10)
+        film.width, film.height, film.pix_fmt = 96, 64, "yuv420p"
+        white = np.full((480, 640, 3), 255, np.uint8)
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(white, format="rgb24")))
+        container.mux(cover.encode())
+        for _ in range(60):
+            container.mux(film.encode(av.VideoFrame.from_ndarray(corner(), format="rgb24")))
+        container.mux(film.encode())
+    clip = decode_clip(str(path), CONTRACT)
+    assert clip.duration == pytest.approx(6) and white_corner(clip.frames[0]) == "left upper"
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".flv"])
 def test_a_file_that_is_cut_says_so_where_its_header_does(tmp_path: Path, suffix: str) -> None:
     rng = np.random.default_rng(0)

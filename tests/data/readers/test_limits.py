@@ -147,9 +147,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (f"data: {deep(2000)}", "nested too deeply"),
-        ("data: &loop {datasets: [*loop]}", "nested too deeply"),
-        (BOMB + "data: {datasets: {x: *i}}", "more than 100,000 values"),
+        (f"data: {deep(2000)}", "nested deeper than 50 levels"),
+        ("data: &loop {datasets: [*loop]}", "stands inside of what it repeats"),
+        (BOMB + "data: {datasets: {x: *i}}", "more than 10,000 values"),
     ],
 )
 def test_a_configuration_that_holds_itself_or_a_million_values_is_refused(
