@@ -35,6 +35,8 @@ _JOINED_PAIR = re.compile(rf"{_F}(?= ?(?:to|and|-{{1,3}}|[–~→到至]) ?{_ABO
 # A figure that is enumerated with another, or of which one is a part: `5 to 10, 15`, `5 to 10 or 15`, `5 to 10 of 100`.
 _ENUMERATED = re.compile(rf"{_F} ?(?:[,;] ?(?:or|and)?|/|or|of) ?{_F}", re.IGNORECASE)
 
+# `5 to 10 seconds after the jump` counts from another moment than the start of the clip.
+_SINCE = re.compile(rf"{_F} (?:after|into)\b", re.IGNORECASE)
 # Of figures without a unit: seconds, or parts of all?
 _SHARE = re.compile(
     rf"{_F} of (?:\w+ ){{0,2}}(?:video|clip|duration|length|film|movie|footage)\b", re.IGNORECASE
@@ -114,6 +116,8 @@ def _the_pair(answer: str) -> Pair:
     if len(places) != 1 or is_enumerated or (keyed and len(figures) != 2):
         raise Unreadable(f"{'more than one' if places else 'no'} interval in the answer")
     first, second = figures[places[0] : places[0] + 2]
+    if _SINCE.search(outline):
+        raise Unreadable("times that count from another moment than the start")
     if second.scale is None and _SHARE.search(outline):
         raise Unreadable("shares of the clip, or seconds")
     if keyed and keyed[0]["backwards"]:
@@ -138,6 +142,8 @@ def _in_seconds(first: Figure, second: Figure, can_share: bool) -> Pair:
     """
     if can_share and first.scale is None and not second.is_whole_time and second.scale not in (None, 1.0):
         first = first._replace(value=first.value * (second.scale or 1.0), scale=second.scale)
+        if first.value > second.value:
+            raise Unreadable("of two times only one has a unit, and it cannot be that of both")
     for one, other in ((first, second), (second, first)):
         if one.scale is None and (other.scale not in (None, 1.0) or (other.is_whole_time and other.unit)):
             raise Unreadable("of two times only one has a unit")

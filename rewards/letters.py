@@ -26,13 +26,29 @@ _CJK_BESIDE_A_LETTER = re.compile(rf"(?<=[{CJK}])(?=[A-Za-z])|(?<=[A-Za-z])(?=[{
 _OPTION = r"(?-i:[Ab-hj-zB-HJ-Z](?![\w'’])|[aiI](?![\w'’])(?!\s\w))"
 _DENYING = (
     r"(?:(?<![A-Za-z])(?:not|cannot|never|neither|nor|except|excluding|no(?=\s)|(?:any|every)thing but|all but"
-    r"|rather than|instead of|rul(?:e|ed|es|ing) out|eliminat(?:e|ed|es|ing))|n['’]t)\W{1,3}(?:be\W{1,3})?"
+    r"|rather than|instead of|rul(?:e|ed|es|ing) out|eliminat(?:e|ed|es|ing)|exclud(?:e|ed|es)"
+    r"|reject(?:s|ed|ing)?|dismiss(?:es|ed|ing)?|discard(?:s|ed|ing)?|(?:other|apart|aside|far) (?:than|from)|besides"
+    r"|opposite of|hardly|(?:un|least )likely|none)|n['’]t)\W{1,3}(?:be\W{1,3})?"
     r"|(?<![A-Za-z])(?:wrong|incorrect|false)\W{1,3}(?:[A-Za-z]++\W{1,3}){0,2}(?:is\W{1,3})?"
 )
 _BEFORE_IT = r"(?:(?:the|option|choice|answer)\W{1,3}){0,3}"
 _AFTER_IT = r"(?:(?:is|was|seems|can?)(?:\s?not\b|n['’]t\b)|(?:is|was|seems) (?:clearly )?(?:wrong|incorrect|false)\b)"
+# Said of the letter itself: after `C. ` begins the option's text. `I` and `a` are words there.
+_IT = r"(?<!\w)[B-HJ-Zb-hj-z][)\]\"'”]{0,2}"
+_REFUTED = (
+    r"wrong|incorrect|false|out|eliminated|excluded|rejected|discarded|dismissed|ruled|impossible|unlikely|implausible"
+    r"|invalid|worst|trap|not"
+)
+_FAILS = (
+    rf"(?:is|was|seems|looks|gets|be|been|being)\s(?:\w{{1,12}}\s){{0,2}}(?:{_REFUTED})\b"
+    rf"|(?:would|can|could|should|may|might|must|has)\s(?:be|been)\s(?:\w{{1,12}}\s){{0,2}}(?:{_REFUTED})\b"
+    r"|(?:does|do|did|can|could|will|would|should|has|have|is|was|must)(?:\snot\b|n['’]t\b)|fails?\b|or none\b"
+)
+_MARKED_WRONG = r"\s?[:(,?–-]{1,2}\s?(?:wrong|false|incorrect)\b|\s?[,?]\s?no\W*\Z"
+_CJK_DENIAL = r"\s?(?:选项|選項|项|項)?\s?(?:是|被|is\s)?\s?(?:[不错錯]|以外|排除|wrong)"
 _DENIED = re.compile(
-    rf"(?:{_DENYING}){_BEFORE_IT}{_OPTION}|(?<!\w)[A-Za-z]\W{{1,3}}{_AFTER_IT}|~~"
+    rf"(?:{_DENYING}){_BEFORE_IT}{_OPTION}|(?<!\w)[A-Za-z]\W{{1,3}}{_AFTER_IT}|~~|[✗✘❌❎✖¬]|(?<!\w)!\s?[A-Za-z](?!\w)"
+    rf"|{_IT}(?:\s(?:{_FAILS})|{_MARKED_WRONG}|{_CJK_DENIAL})"
     r"|[不非除没沒][选選是了\s]{0,3}[A-Za-z](?!\w)|(?<!\w)[A-Za-z]\s?(?:选项\s?)?(?:是\s?)?(?:[不错錯]|以外)",
     re.IGNORECASE,
 )

@@ -20,9 +20,17 @@ REACH = 100
 
 _F = FIGURE
 _CURRENCIES = "$£€¥₹"
-_LITTLE_WORDS = "(?:about|around|approximately|roughly|the|a|at|from|in|is|are|be|of|to|between)"
+_LITTLE_WORDS = (
+    "(?:range|interval|about|around|approximately|roughly|the|a|at|from|in|is|are|be|of|to|between)"
+)
 _WORD = re.compile("[a-z]++")
-_ANYWHERE = re.compile(rf"[%‰{ODD_FIGURE}]|~~|{any_of(words.CJK_KINDS)}")
+# What is said of the figures afterwards: that they are wrong, or where they count from.
+_SAID_WRONG = rf"{_F}\W{{1,3}}(?:(?:is|was|are|were|does|do|did|would be) ?)?(?:(?:not|wrong|incorrect|false)\b|n['’]t\b)"
+_ANYWHERE = re.compile(
+    rf"[%‰{ODD_FIGURE}✗✘❌❎✖]|~~|{any_of(words.CJK_KINDS)}|最后|最後|倒数|倒數|{_SAID_WRONG}|{_F} ?[?,] ?no\W*\Z"
+    r"|\bat (?:most|least)\b|\bunits?\b ?[:=]|\b(?:from|before|of) the (?:very )?end\b|thing but ",
+    re.IGNORECASE,
+)
 _A_PART_MORE = re.compile(rf"{_F} (?:and )?(?:a |one |three )?{any_of(words.PARTS)}\b", re.IGNORECASE)
 
 # At the end of what stands before a figure.
@@ -33,7 +41,8 @@ _AHEAD = (
     r"[<>!≠≤≥±+*/×÷^]=? ?",
     rf"(?:(?<!\w){any_of(words.CHANGES_AHEAD)}|n['’]t)\W{{1,3}}(?:{_LITTLE_WORDS}\W{{1,3}}){{0,3}}",
     r"\bup to ",
-    rf"(?<!\w){any_of(words.NAMES_AHEAD)} ",
+    rf"(?<![A-Za-z]){any_of(words.NAMES_AHEAD)}(?: (?:of )?(?:the )?|[ ({{\[]{{0,2}})",
+    r"\bone in ",
     rf"(?<!\w)(?:one|{any_of(words.NUMERALS)})[ -]",
     rf"[{words.CJK_NUMERALS}] ?",
     r"不[是到足超]{1,2} ?",
@@ -88,15 +97,16 @@ def _what_follows(cjk: str) -> re.Pattern[str]:
     punctuation = rf"[.,;:?。；、…](?![^\W_]|{_F})"
     dash = rf"(?:-{{1,3}}|[–~→]) ?[~≈]? ?{_F}|(?<=\s)[-–]\s"
     beside = rf"{any_of(cjk)}++(?![{CJK}])"
-    fine = rf"\Z|{punctuation}|{dash}|(?<=\s)[(\[]|{said}|{beside}"
+    aside = r"(?<=\s)[(\[](?! ?(?:k|m|bn|h|hr|min|ms|us) ?[)\]])"
+    fine = rf"\Z|{punctuation}|{dash}|{aside}|{said}|{beside}"
     return re.compile(rf"{_F}(?! ?(?:[)\]}}」』】] ?)*+(?:{fine}))", re.IGNORECASE)
 
 
-def _what_is_ahead(touching: str) -> re.Pattern[str]:
+def _what_is_ahead(touching: str, *more: str) -> re.Pattern[str]:
     """What changes a figure; besides, whatever touches it but `(5`, `~5`, `from5` and their like."""
     glued = r"(?<!\bfrom)(?<!\bto)(?<!\band)"
     touches = rf"{glued}(?<=[^\s(\[{{:=,;~≈→–\-|{CJK}{touching}])"
-    return re.compile(rf"(?:{'|'.join((*_AHEAD, touches))})\Z", re.IGNORECASE)
+    return re.compile(rf"(?:{'|'.join((*_AHEAD, *more, touches))})\Z", re.IGNORECASE)
 
 
 TIMES = Neighbours(
@@ -107,7 +117,8 @@ TIMES = Neighbours(
 )
 NUMBERS = Neighbours(
     follows=_what_follows(f"{words.CJK_FUNCTION_WORDS} {words.CJK_COUNTERS}"),
-    ahead=_what_is_ahead(_CURRENCIES),
+    # `-(-4)`: of an interval it is a bracket after a dash.
+    ahead=_what_is_ahead(_CURRENCIES, r"[-–] ?[(\[{] ?"),
     kinds=frozenset(f"{words.KINDS} {words.NUMERALS}".split()),
     multiples=frozenset(f"{words.MULTIPLES} {words.PARTS}".split()),
 )

@@ -99,10 +99,14 @@ def _around(mark: str, opening: str, closing: str) -> re.Pattern[str]:
     return re.compile(rf"{before}{opening}(?=\S)([^{re.escape(mark)}]++)(?<=\S){closing}{after}")
 
 
-_TAG = r"</?[A-Za-z][A-Za-z_]*+>"
+_TAG = r"</?[A-Za-z][A-Za-z_]++>"
+# What a person has struck out, as `~~` does in Markdown.
+_STRUCK = re.compile(r"</?(?:s|del|strike)>")
 # A character that a text must hold for the pattern to be tried, and the pattern: its last group stays, if it has one.
 _MARKUP = (
     ("`", re.compile(r"```(?:json|text)?")),
+    # `<b>` without an end is an option: `<B> a cat`.
+    ("<", re.compile(r"<([bipu])>([^<>]*+)</\1>")),
     ("<", re.compile(rf"(?<!\w){_TAG}|{_TAG}(?!\w)")),
     ("\\", re.compile(r"\\(?:boxed|text|textbf|mathbf|mathrm)\{([^{}]*+)\}")),
     ("\\", re.compile(r"\\[()\[\]]")),
@@ -122,12 +126,16 @@ _QUOTES = (
 
 def without_markup(text: str) -> str:
     """A plain text with blanks for what surrounds a value: Markdown, tags, code fences and commands of LaTeX."""
-    return _blanked(text, _MARKUP)
+    return _blanked(_struck(text), _MARKUP)
 
 
 def without_marks(text: str) -> str:
     """As `without_markup`, with blanks for pairs of quotation marks too."""
-    return _blanked(_blanked(text, _MARKUP), _QUOTES)
+    return _blanked(without_markup(text), _QUOTES)
+
+
+def _struck(text: str) -> str:
+    return _STRUCK.sub(lambda found: "~~".ljust(len(found[0])), text) if "<" in text else text
 
 
 def _blanked(text: str, marks: tuple[tuple[str, re.Pattern[str]], ...]) -> str:

@@ -37,7 +37,9 @@ frame frames fps percent percents percentage percentages pct cent cents permille
 microsecond microseconds nanosecond nanoseconds min mins minute minutes hr hrs hour hours day days week weeks month
 months year years decade decades pixel pixels px dozen dozens hundred hundreds hundredth hundredths thousand thousands
 thousandth thousandths lakh lakhs crore crores million millions millionth mio billion billions trillion trillions
-squared cubed fraction fractions ratio normalised normalized minus negative
+squared cubed fraction fractions ratio normalised normalized minus negative us tenths tick ticks centisecond
+centiseconds decisecond deciseconds kilosecond kiloseconds keyframe keyframes timestep timesteps percentile percentiles
+relative backwards backward hh binary hexadecimal hex octal
 """
 CJK_KINDS = "帧 幀 百分 毫 フレーム パーセント"
 # After the first figure they change a value that was already written.
@@ -45,17 +47,18 @@ PARTS = "half halves quarter quarters third thirds tenth tenths"
 MULTIPLES = "double triple twice times fold power pair pairs couple couples more fewer less greater longer"
 # In touch with a figure: numerals, ordinals, signs and units of their own.
 CJK_NUMERALS = (
-    "一二三四五六七八九十百千万萬亿億兆两兩半第负負零成倍点點时時天日月年折割度数數不非超于於过過足少多"
+    "一二三四五六七八九十百千万萬亿億兆两兩半第负負零成倍点點时時天日月年折割度数數不非几幾超于於过過足少多"
 )
 # Directly before a number, and before little words before it.
 CHANGES_AHEAD = """
 not cannot no nor never neither except than least most under over below above exceeds exceeding max maximum minimum
-half twice double triple thrice times by plus
+half twice double triple thrice times by plus last every each lasts lasting duration length outside
 """
 # Directly before a number they make it a name.
 NAMES_AHEAD = """
 scenes? shots? steps? chapters? episodes? pages? questions? options? cameras? rooms? levels? rounds? laps? takes? lines?
-rows? versions? index indices ids? figures? tables? point
+rows? versions? index indices ids? figures? tables? point clips? images? sqrt root log ln lg sin cos tan abs exp square
+cube factorial reciprocal inverse opposite pair
 """
 NUMERALS = """
 two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen

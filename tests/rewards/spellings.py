@@ -48,7 +48,13 @@ In minutes: 10 to 20|10 to 20, all in minutes|minutes 10 to 20|scene 10 to 20|no
 10 to 20 and a half|第10秒到第20秒|1分半到2分|10万到20万|10 to 20 apples|10÷2 to 20|10 to 20 $|10 to 20 €|10 to 20!|
 start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20|
 twenty 10 to 20|10 –-20|不是10到20|it isn't 10 to 20|it cannot be from 10 to 20|
-10 to 20 of the clip|10 to 20 of 100
+10 to 20 of the clip|10 to 20 of 100|10 to 20 seconds from the end|the last 10 to 20 seconds|最后10到20秒|
+within 10 to 20 seconds of the end|10 to 20 seconds after the jump|10 to 20 into the second half|every 10 to 20 s|
+it lasts 10 to 20 seconds|duration: 10 to 20|length 10-20|centiseconds: 10 to 20|tenths of a second: 10 to 20|
+ticks: 10 to 20|10 to 20 us|keyframes 10 to 20|timesteps 10 to 20|clips 10 to 20|images 10 to 20|percentile 10 to 20|
+relative: [0.5, 0.6]|{"start": 10, "end": 20, "unit": "m"}|10 to 20 is wrong|10 to 20? No|not in the range 10 to 20|
+outside 10 to 20|outside of [10, 20]|everything but 10 to 20|10 to 20 does not show it|01:05 to 01:10 (hh:mm)|
+90 to 2 min|<s>10 to 20</s>|<del>10 to 20</del>|❌ 10 to 20
 """
 )
 
@@ -70,6 +76,9 @@ It is 5, as said
 12,50|[1,250]|٥|①|Ⅻ|1\ufe0f\u20e3|5\u0305|6\u200b5|\u202e56|1.2.3|1:02|5·3|3٫5|5 out of 10|5 or six|five|
 at least 5|more than 5|not 5|it isn't 5|can’t be 5|up to 5|
 5 or more|5th|No. 5|#5|5m|$5 m|5 min|2 hours|5!|5+|±5|>5|5-|5 apples|
+\\sqrt{5}|sqrt(5)|sqrt 5|log 5|ln 5|sin 5|abs(5)|-(-5)|-(5)|- (5)|square root of 5|the square of 5|
+factorial of 5|the inverse of 5|a pair of 5|one in 5|every 5|5 (k)|5 [k]|5 at most|101 in binary|10 in hex|
+5 is wrong|5? no|5 is not right|几5|<s>5</s>|<del>5</del>|
 5 and a half|half 5|twice 5|百分之5|第5|5个半|不到5|5倍|5 per second|1e999
 """,
     }
@@ -79,10 +88,15 @@ LETTERS: dict[str, str | None] = meanings(
     {
         "B": """
 选B|答案：B|Ｂ|（Ｂ）|**B**|(B)|B。|\\boxed{B}|$B$|_B_|「B」|{"answer": "B"}|B选项|选项B是正确的|𝐁|<b>B</b>|`B`|B\ufeff|
-Not clear, B|B: not a cat|No, B
+Not clear, B|B: not a cat|No, B|<B>|<B> a cat|The answer is <B>|Option <B>: a dog|B. It is not raining|B. no|
+B, no doubt|I do not know, B
 """,
         None: """
 不是B|not B|It isn't B|B is wrong|B、C|Ⓑ|В|B\u0301|B\u200bat|\u202eB|B+|20 °B|neither A|B²|B1|
+<s>B</s>|<del>B</del>|A or <B>|B is out|B is eliminated|B can be ruled out|B is impossible|B would be wrong|
+B is the worst|B fails|B doesn't fit|B does not match|B: wrong|B (wrong)|B - incorrect|B, no|B? No|B ✗|❌ B|¬B|!B|
+I reject B|other than B|besides B|apart from B|opposite of B|hardly B|unlikely: B|none (B)|B or none|B项不对|B被排除|
+[B]以外|B选项 is wrong|
 The wrong one is B|B can't be|cannot be B|can't be B|rule out B|anything but B|~~B~~|B以外
 """,
     }
