@@ -25,7 +25,10 @@ _LITTLE_WORDS = (
 )
 _WORD = re.compile("[a-z]++")
 # What is said of the figures afterwards: that they are wrong, or where they count from.
-_SAID_WRONG = rf"{_F}\W{{1,3}}(?:(?:is|was|are|were|does|do|did|would be) ?)?(?:(?:not|wrong|incorrect|false)\b|n['’]t\b)"
+_SAID_WRONG = (
+    rf"{_F}\W{{1,3}}(?:(?:is|was|are|were|does|do|did|would be) ?)?"
+    r"(?:(?:not|wrong|incorrect|false)\b|n['’]t\b)"
+)
 _ANYWHERE = re.compile(
     rf"[%‰{ODD_FIGURE}✗✘❌❎✖]|~~|{any_of(words.CJK_KINDS)}|最后|最後|倒数|倒數|{_SAID_WRONG}|{_F} ?[?,] ?no\W*\Z"
     r"|\bat (?:most|least)\b|\bunits?\b ?[:=]|\b(?:from|before|of) the (?:very )?end\b|thing but ",
