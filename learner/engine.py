@@ -15,6 +15,7 @@ import torch.distributed as dist
 from deepspeed.ops.adam import DeepSpeedCPUAdam
 from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
+from torch._C._distributed_c10d import TCPStore
 
 from data.interfaces import keep_gloo_towards, listen_on
 from data.tools_path import put_own_programs_first
@@ -88,14 +89,12 @@ def gradient_norm(engine: DeepSpeedEngine) -> float | None:
     return float(nn.utils.get_total_norm(gradients))
 
 
-def _store(address: str, port: int, rank: int, world_size: int, timeout: timedelta) -> dist.TCPStore:
+def _store(address: str, port: int, rank: int, world_size: int, timeout: timedelta) -> TCPStore:
     """Where the ranks find each other. A store that opens its own socket would listen on every interface."""
     if rank > 0:
-        return dist.TCPStore(address, port, world_size, is_master=False, timeout=timeout)
+        return TCPStore(address, port, world_size, is_master=False, timeout=timeout)
     listener = listen_on(address, port).detach()
-    return dist.TCPStore(
-        address, port, world_size, is_master=True, timeout=timeout, master_listen_fd=listener
-    )
+    return TCPStore(address, port, world_size, is_master=True, timeout=timeout, master_listen_fd=listener)
 
 
 def _optimizer(scorer: nn.Module, settings: LearnerSettings) -> torch.optim.Optimizer:

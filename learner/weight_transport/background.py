@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -36,7 +36,8 @@ def unless_it_fails(function: Callable[[], Result], failure: Future[Exception]) 
         Exception: the peer's, or what the function itself raises.
     """
     running = in_background(function)
-    wait([running, failure], return_when=FIRST_COMPLETED)
+    either: list[Future[Any]] = [running, failure]
+    wait(either, return_when=FIRST_COMPLETED)
     if failure.done():
         raise failure.result()
     return running.result()

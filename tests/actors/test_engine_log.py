@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,11 @@ def test_the_cause_reaches_the_driver(ray_cluster: None) -> None:
 
 
 @pytest.fixture
-def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "worker.err"
     path.write_text("why\n")
     monkeypatch.setattr(engine_log, "STANDARD_ERROR", str(path))
-    yield path
+    return path
 
 
 async def ends_with(error: Exception) -> Any:
