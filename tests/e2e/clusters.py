@@ -1,4 +1,4 @@
-"""Clusters that `ray start` runs for a test alone: closed by a token of their own, on 127.0.0.1."""
+"""Clusters that `ray start` runs for a test alone: closed by a token of their own, of one node on 127.0.0.1 too."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Cluster:
         folder: Of the head's files.
         address: Where nodes and drivers join, host:port.
         dashboard, agent, metrics: Where its head serves HTTP.
+        alone: Whether its head is to be its only node, on 127.0.0.1.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Cluster:
     dashboard: str
     agent: str
     metrics: str
+    alone: bool
     token: str = field(default_factory=lambda: secrets.token_hex(32))
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -46,6 +48,8 @@ class Cluster:
         """That of somebody who knows the token; without any Ray the tests run in. `python` is this one."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         closed = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "COLUMNS": "200"}
+        if self.alone:
+            closed["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         return kept | closed | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
     def submit(self, *arguments: str) -> subprocess.Popen[str]:
@@ -66,7 +70,7 @@ class Cluster:
         with (folder / "start.log").open("wb") as log:
             process = subprocess.Popen(
                 [
-                    *(BIN / "ray", "start", "--block", "--num-cpus=2", f"--node-ip-address={LOOPBACK}"),
+                    *(BIN / "ray", "start", "--block", "--num-cpus=2"),
                     *(f"--temp-dir={folder}", "--min-worker-port=0", "--max-worker-port=0", *arguments),
                 ],
                 env=self.environment(),
@@ -98,7 +102,7 @@ def closed_cluster(nodes: int = 1) -> Iterator[Cluster]:
     folders = [Path(tempfile.mkdtemp(prefix="zoe-", dir="/tmp")) for _ in range(nodes)]
     port, dashboard, agent, metrics, client = free_ports(5)
     urls = (f"http://{LOOPBACK}:{port}" for port in (dashboard, agent, metrics))
-    cluster = Cluster(folders[0], f"{LOOPBACK}:{port}", *urls)
+    cluster = Cluster(folders[0], f"{LOOPBACK}:{port}", *urls, alone=nodes == 1)
     try:
         head = {"port": port, "dashboard-port": dashboard, "ray-client-server-port": client}
         cluster.start(

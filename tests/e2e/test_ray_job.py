@@ -8,9 +8,10 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psutil
 import pytest
 
-from tests.e2e.clusters import Cluster, closed_cluster
+from tests.e2e.clusters import LOOPBACK, Cluster, closed_cluster
 from tests.e2e.launching import SMALL, records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -101,3 +102,14 @@ def test_nobody_submits_a_job_without_the_token(cluster: Cluster, headers: dict[
     )
     with pytest.raises(HTTPError, match="40[13]"):
         urlopen(job, timeout=30)
+
+
+def test_a_cluster_of_one_node_listens_on_loopback_alone(cluster: Cluster) -> None:
+    (head,) = cluster.processes
+    connections = [
+        one
+        for each in psutil.Process(head.pid).children(recursive=True)
+        for one in each.net_connections("inet")
+    ]
+    addresses = {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+    assert {address.removeprefix("::ffff:") for address in addresses} == {LOOPBACK}
