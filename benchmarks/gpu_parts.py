@@ -29,6 +29,7 @@ from benchmarks.learner_setting import (
     large_config,
     make_rows,
     medium_config,
+    small_config,
     tiny_config,
 )
 from benchmarks.learner_ways import IN_TURN, SHARED
@@ -37,6 +38,7 @@ GIB = 2**30
 LAYOUTS = 40
 # That of the configuration for one GPU, tokens.
 MICRO_BATCH = 9216
+TINY_SIZES = Sizes(160, 5, 3)
 Figures = dict[str, str]
 
 
@@ -89,7 +91,7 @@ def learner_step(prompt_tokens: int, device: torch.device, folder: Path) -> Figu
     """The shared prefix at the 7B geometry, recomputing, against rows in turn."""
     on_gpu = device.type == "cuda"
     config, dtype = (large_config(), torch.bfloat16) if on_gpu else (tiny_config(), torch.float32)
-    sizes = Sizes(prompt_tokens, 256, 8) if on_gpu else Sizes(160, 5, 3)
+    sizes = Sizes(prompt_tokens, 256, 8) if on_gpu else TINY_SIZES
     policy = Policy(config, dtype, device, checkpointing=True)
     found = compare(policy, sizes, 2, [IN_TURN, SHARED], H200_FLOPS if on_gpu else None, memory=on_gpu)
     error = found.gradient_relative_error
@@ -103,46 +105,37 @@ def learner_step(prompt_tokens: int, device: torch.device, folder: Path) -> Figu
 
 def learner_rank(stage: int, offload: bool, fused: bool, device: torch.device, folder: Path) -> Figures:
     """One rank at the 3B geometry: seconds and peaks of a step, beside what is planned."""
-    from data.interfaces import free_port
     from learner import engine
-    from learner.deepspeed_config import deepspeed_config
-    from learner.report import Stopwatch
-    from learner.runner import BatchRunner
-    from learner.settings import LearnerSettings
 
     on_gpu = device.type == "cuda"
-    sizes = Sizes(MICRO_BATCH - 8 * 256, 256, 8) if on_gpu else Sizes(160, 5, 3)
-    path = _checkpoint(device, folder)
-    rows = make_rows(_middle(device), sizes)
-    settings = LearnerSettings(
-        zero_stage=stage,
-        dtype="bfloat16",
-        gradient_checkpointing=True,
-        offload_optimizer=offload,
-        micro_batch_tokens=MICRO_BATCH,
-    )
+    sizes = Sizes(MICRO_BATCH - 8 * 256, 256, 8) if on_gpu else TINY_SIZES
+    config = medium_config() if on_gpu else tiny_config()
+    path = _checkpoint(config, device, folder / "checkpoint")
     if not fused:
         engine.torch.optim.AdamW = functools.partial(_unfused, torch.optim.AdamW)  # type: ignore[misc,assignment]
-    engine.join_process_group("127.0.0.1", free_port("127.0.0.1"), 0, 1, settings.timeout)
-    built = engine.build_engine(str(path), settings, deepspeed_config(settings, 1))
-    runner = BatchRunner(built, None, settings)
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        runner.step(rows, sizes.response * sizes.group, sizes.group, "grpo", Stopwatch())
-        if on_gpu:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - began)
-    built.save_checkpoint(str(folder / "resumable"), tag="last")
-    loaded, _ = built.load_checkpoint(str(folder / "resumable"), tag="last")
-    runner.step(rows, sizes.response * sizes.group, sizes.group, "grpo", Stopwatch())
+    _, step = _rank(path, make_rows(config, sizes), zero_stage=stage, offload_optimizer=offload)
+    seconds = [step() for _ in range(3)]
     return {
         "step": f"{min(seconds):.2f} s",
         "GPU peak": f"{torch.cuda.max_memory_allocated() / GIB:.1f} GiB" if on_gpu else "-",
         "host peak": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB:.1f} GiB",
-        "planned": _planned(path, settings),
-        "a step after a checkpoint was read back": "taken" if loaded else "not loaded",
+        "planned": _planned(path, stage, offload),
     }
+
+
+def resuming(device: torch.device, folder: Path) -> Figures:
+    """Whether the optimizer's state is read back as it was written; small, as a checkpoint of 3B fills a disk."""
+    config = small_config() if device.type == "cuda" else tiny_config()
+    path = _checkpoint(config, device, folder / "small")
+    built, step = _rank(path, make_rows(config, TINY_SIZES), zero_stage=2)
+    step()
+    built.save_checkpoint(str(folder / "resumable"), tag="last")
+    losses = []
+    for _ in range(2):
+        built.load_checkpoint(str(folder / "resumable"), tag="last")
+        step()
+        losses.append([float(parameter.detach().float().norm()) for parameter in built.module.parameters()])
+    return {"same weights after the step that follows": "yes" if losses[0] == losses[1] else "NO"}
 
 
 def moving_weights(device: torch.device, folder: Path) -> Figures:
@@ -160,6 +153,7 @@ PARTS: dict[str, Part] = {
     "rank at 3B, ZeRO-2, AdamW not fused": Part(60, functools.partial(learner_rank, 2, False, False)),
     "rank at 3B, ZeRO-2, offload": Part(120, functools.partial(learner_rank, 2, True, True)),
     "rank at 3B, ZeRO-3": Part(60, functools.partial(learner_rank, 3, False, True)),
+    "resuming, AdamW fused": Part(60, resuming),
     "weights between processes": Part(60, moving_weights),
     "run on one GPU, parity and audited sync": Part(240, functools.partial(whole_run, 1)),
     "run on two GPUs, parity and audited NCCL sync": Part(240, functools.partial(whole_run, 2), gpus=2),
@@ -177,21 +171,43 @@ def _masked_softmax(query: Tensor, key: Tensor, value: Tensor, layout: Any) -> T
     return scores.masked_fill(~seen, float("-inf")).softmax(-1) @ value
 
 
-def _middle(device: torch.device) -> Any:
-    return medium_config() if device.type == "cuda" else tiny_config()
+def _rank(path: Path, rows: list[Any], **settings: Any) -> tuple[Any, Callable[[], float]]:
+    """DeepSpeed's engine of a rank that is alone, and its step, which returns the seconds it took."""
+    from data.interfaces import free_port
+    from learner import engine
+    from learner.deepspeed_config import deepspeed_config
+    from learner.report import Stopwatch
+    from learner.runner import BatchRunner
+    from learner.settings import LearnerSettings
+
+    every = LearnerSettings(
+        dtype="bfloat16", gradient_checkpointing=True, micro_batch_tokens=MICRO_BATCH, **settings
+    )
+    engine.join_process_group("127.0.0.1", free_port("127.0.0.1"), 0, 1, every.timeout)
+    built = engine.build_engine(str(path), every, deepspeed_config(every, 1))
+    runner = BatchRunner(built, None, every)
+    tokens = sum(len(row.response) for row in rows)
+
+    def step() -> float:
+        began = time.perf_counter()
+        runner.step(rows, tokens, len(rows), "grpo", Stopwatch())
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    return built, step
 
 
-def _checkpoint(device: torch.device, folder: Path) -> Path:
+def _checkpoint(config: Any, device: torch.device, path: Path) -> Path:
     """Random weights of the geometry on disk; written by the first part that asks."""
-    path = folder / "checkpoint"
-    if not (path / "config.json").exists():
-        model = build_model(_middle(device), torch.bfloat16, device)
-        model.save_pretrained(folder / "unfinished")
-        (folder / "unfinished").rename(path)
+    if not path.exists():
+        unfinished = path.with_suffix(".unfinished")
+        build_model(config, torch.bfloat16, device).save_pretrained(unfinished)
+        unfinished.rename(path)
     return path
 
 
-def _planned(path: Path, settings: Any) -> str:
+def _planned(path: Path, stage: int, offload: bool) -> str:
     from cluster.config.loading import load_config
     from cluster.planning.memory_plan import memory_plan
     from cluster.planning.model_geometry import find_geometry
@@ -200,8 +216,8 @@ def _planned(path: Path, settings: Any) -> str:
     assert geometry is not None
     overrides = [
         f"model.path={path}",
-        f"learner.zero_stage={settings.zero_stage}",
-        f"learner.offload_optimizer={str(settings.offload_optimizer).lower()}",
+        f"learner.zero_stage={stage}",
+        f"learner.offload_optimizer={str(offload).lower()}",
         f"learner.micro_batch_tokens={MICRO_BATCH}",
         *("learner.gpus_per_worker=1", "learner.freeze_vision=false", "learner.feature_cache_gib=0"),
     ]

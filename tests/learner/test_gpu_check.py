@@ -23,7 +23,7 @@ from cluster.planning.model_geometry import find_geometry, geometry
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 RUNS = [name for name in PARTS if name.startswith("run ")]
-RANKS = [name for name in PARTS if name.startswith("rank ")]
+RANKS = [name for name in PARTS if name.startswith(("rank ", "resuming"))]
 ROOT = Path(gpu_check.__file__).parents[1]
 
 
@@ -39,11 +39,15 @@ def test_a_part_runs_on_cpu(name: str, tmp_path: Path) -> None:
     assert figures and all(isinstance(value, str) for value in figures.values())
 
 
-def test_a_rank_steps_and_resumes_beside_its_plan(tmp_path: Path) -> None:
+def test_a_rank_steps_beside_its_plan(tmp_path: Path) -> None:
     row = run_part("rank at 3B, ZeRO-2", CPU, tmp_path, deadline_s=120)
     assert row.outcome == "ok", (tmp_path / "rank-at-3B--ZeRO-2.log").read_text()[-2000:]
-    assert row.figures["a step after a checkpoint was read back"] == "taken"
     assert "GiB" in row.figures["planned"] and "GiB" in row.figures["host peak"]
+
+
+def test_a_rank_resumes(tmp_path: Path) -> None:
+    row = run_part("resuming, AdamW fused", CPU, tmp_path, deadline_s=120)
+    assert row.figures == {"same weights after the step that follows": "yes"}, row.outcome
 
 
 @pytest.mark.parametrize("gpus", [1, 2])
