@@ -7,10 +7,9 @@ ARGS ?=
 BIN := .venv/bin
 
 # Tests start many small processes on few cores: one compute thread in each, or they fight over the cores. A run
-# sets its own thread counts, so `demo` exports none of this. Offline, because nothing may need the network here, and
-# without Ray's token, which it would leave in the home folder for every later `ray start` to ask for.
+# sets its own thread counts, so `demo` exports none of this. Offline, because nothing may need the network here.
 TEST_ENVIRONMENT := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=offline \
-	RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=disabled VLLM_NO_USAGE_STATS=1
+	RAY_USAGE_STATS_ENABLED=0 VLLM_NO_USAGE_STATS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint clean

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.video_features import keep_spacing
 from data.encoding import banned_token_ids
+from data.tools_path import put_own_programs_first
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -55,6 +56,7 @@ class EngineSettings:
 
 def prepare_environment(settings: EngineSettings) -> None:
     """Set the variables vLLM reads at import, for this process and the engine processes it starts."""
+    put_own_programs_first()
     os.environ["VLLM_LOGGING_LEVEL"] = os.environ.get("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
     if not settings.use_gpu:

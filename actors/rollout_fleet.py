@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.engine import EngineSettings
 from actors.fleet import call, collect, stop
@@ -43,10 +41,9 @@ class FleetSettings:
     request_timeout_s: float = 600.0
 
     @property
-    def bundle(self) -> dict[str, float]:
-        """Ray resources of one worker."""
-        wanted = {"CPU": self.cpus_per_worker, "GPU": self.gpus_per_worker}
-        return {name: amount for name, amount in wanted.items() if amount > 0}
+    def actor_options(self) -> list[dict[str, Any]]:
+        """Ray options of each worker's actor, wherever Ray places it."""
+        return [{"num_cpus": self.cpus_per_worker, "num_gpus": self.gpus_per_worker}] * self.num_workers
 
 
 @dataclass(frozen=True)
@@ -91,31 +88,35 @@ class RolloutFleet:
         pids: Process ids of the actors by name.
     """
 
-    def __init__(
-        self, workers: Mapping[str, Any], request_timeout_s: float, placement: PlacementGroup | None = None
-    ) -> None:
+    def __init__(self, workers: Mapping[str, Any], request_timeout_s: float) -> None:
         self.workers = dict(workers)
         self.pids: dict[str, int] = {}
         self._request_timeout_s = request_timeout_s
-        self._placement = placement
         self._batches = 0
 
     @classmethod
-    def start(cls, engine: EngineSettings, settings: FleetSettings, version: int = 0) -> RolloutFleet:
+    def start(
+        cls,
+        engine: EngineSettings,
+        settings: FleetSettings,
+        version: int = 0,
+        actor_options: Sequence[Mapping[str, Any]] | None = None,
+    ) -> RolloutFleet:
         """Start all workers at once and wait until they serve.
 
         Args:
             version: Weight version that the model's files hold.
+            actor_options: Ray options of each worker's actor; None places them where Ray likes.
 
         Raises:
-            ActorFailure: the cluster has not the resources, or a worker did not come up in time or at all.
+            ActorFailure: a worker did not come up in time or at all.
         """
-        placement = reserve(settings)
+        options = settings.actor_options if actor_options is None else actor_options
         workers = {
-            name: _create(name, engine, settings, placement, bundle)
-            for bundle, name in enumerate(f"rollout-{index}" for index in range(settings.num_workers))
+            f"rollout-{index}": _create(f"rollout-{index}", engine, each)
+            for index, each in enumerate(options)
         }
-        fleet = cls(workers, settings.request_timeout_s, placement)
+        fleet = cls(workers, settings.request_timeout_s)
         try:
             fleet.pids = call(
                 workers, "start", version, what="starting vLLM", deadline_s=settings.start_timeout_s
@@ -172,12 +173,9 @@ class RolloutFleet:
         return call(self.workers, "metrics", what="reporting metrics", deadline_s=deadline_s)
 
     def shutdown(self) -> None:
-        """End all workers with their engines and give back their reservation. May be called again."""
+        """End all workers with their engines. May be called again."""
         stop(self.workers, SHUTDOWN_SECONDS)
         self.workers = {}
-        if self._placement is not None:
-            remove_placement_group(self._placement)
-            self._placement = None
 
 
 def _assign(clips: Sequence[str], workers: Sequence[str]) -> list[str]:
@@ -186,35 +184,6 @@ def _assign(clips: Sequence[str], workers: Sequence[str]) -> list[str]:
     return [workers[places[clip] % len(workers)] for clip in clips]
 
 
-def reserve(settings: FleetSettings) -> PlacementGroup | None:
-    """Reserve one bundle per worker, so that a tensor-parallel worker finds its GPUs on one host.
-
-    Raises:
-        ActorFailure: the cluster does not have them free within the start-up time.
-    """
-    if not settings.bundle:
-        return None
-    group = placement_group([settings.bundle] * settings.num_workers, strategy="PACK")
-    if not group.wait(timeout_seconds=settings.start_timeout_s):
-        remove_placement_group(group)
-        raise ActorFailure(
-            f"the fleet of {settings.num_workers} rollout workers",
-            f"reserving {settings.bundle} for each",
-            f"free in the cluster: {ray.available_resources()}",
-            "Lower rollout.num_workers or what each reserves, or add hosts.",
-        )
-    return group
-
-
-def _create(
-    name: str, engine: EngineSettings, settings: FleetSettings, placement: PlacementGroup | None, bundle: int
-) -> Any:
-    strategy = PlacementGroupSchedulingStrategy(placement, bundle) if placement else "DEFAULT"
-    options = {
-        "name": name,
-        "num_cpus": settings.cpus_per_worker,
-        "num_gpus": settings.gpus_per_worker,
-        "max_concurrency": CONCURRENT_CALLS,
-        "scheduling_strategy": strategy,
-    }
-    return ray.remote(RolloutWorker).options(**options).remote(name, engine)
+def _create(name: str, engine: EngineSettings, options: Mapping[str, Any]) -> Any:
+    all_options = {"name": name, "max_concurrency": CONCURRENT_CALLS, **options}
+    return ray.remote(RolloutWorker).options(**all_options).remote(name, engine)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.engine import EngineSettings, banned_tokens, build_engine, prepare_environment
+from actors.engine_log import quoting_engine_log
 from actors.start_together import StartTogether, Turn
 from data.encoding import vllm_request
 from data.feature_cache import FeatureCache, feature_key
@@ -50,6 +51,7 @@ class RolloutWorker:
         self._cached_prompt_tokens = 0
         self._features_found = 0
 
+    @quoting_engine_log
     async def start(self, version: int = 0) -> int:
         """Load the model and start the engine's processes.
 
@@ -66,6 +68,7 @@ class RolloutWorker:
         await self._set_version(version)
         return os.getpid()
 
+    @quoting_engine_log
     async def generate(
         self,
         prompt: VideoPrompt,
@@ -117,6 +120,7 @@ class RolloutWorker:
 
         await self._started.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init_info))
 
+    @quoting_engine_log
     async def start_weight_update(self, audit: bool = False) -> None:
         """Freeze sampling, drop everything computed with the old weights, and make ready to receive.
 
@@ -132,12 +136,14 @@ class RolloutWorker:
             await self._started.collective_rpc("start_weight_audit")
         await self._started.start_weight_update()
 
+    @quoting_engine_log
     async def update_weights(self, update_info: dict[str, Any]) -> None:
         """Receive one update; returns when the model has loaded it."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         await self._started.update_weights(WeightTransferUpdateRequest(update_info=update_info))
 
+    @quoting_engine_log
     async def finish_weight_update(self, version: int) -> None:
         """Put the received weights into service as `version` and go on sampling."""
         if self._auditing:

@@ -97,29 +97,49 @@ def small_config() -> Qwen2_5_VLConfig:
 
 def large_config() -> Qwen2_5_VLConfig:
     """The geometry of Qwen2.5-VL-7B-Instruct, by its config.json; the vision tower is transformers' default one."""
+    return _published(3584, 18_944, 28, 28, 4, 152_064)
+
+
+def medium_config() -> Qwen2_5_VLConfig:
+    """The geometry of Qwen2.5-VL-3B-Instruct."""
+    return _published(2048, 11_008, 36, 16, 2, 151_936, tied=True)
+
+
+def tiny_config() -> Qwen2_5_VLConfig:
+    """The small policy with few layers, to try a script with."""
+    config = small_config()
+    config.text_config.num_hidden_layers = 2
+    config.text_config.layer_types = config.text_config.layer_types[:2]
+    config.text_config.intermediate_size = 96
+    return config
+
+
+def _published(
+    hidden: int, inner: int, layers: int, heads: int, key_heads: int, vocabulary: int, tied: bool = False
+) -> Qwen2_5_VLConfig:
     text = {
-        "vocab_size": 152_064,
-        "hidden_size": 3584,
-        "intermediate_size": 18_944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": key_heads,
         "max_position_embeddings": 128_000,
         "bos_token_id": None,
         "eos_token_id": 0,
         "pad_token_id": 1,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": tied,
     }
     vision = {
         "depth": 32,
         "hidden_size": 1280,
         "intermediate_size": 3420,
         "num_heads": 16,
-        "out_hidden_size": 3584,
+        "out_hidden_size": hidden,
         "fullatt_block_indexes": [7, 15, 23, 31],
     }
-    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=False, **SPECIAL)
+    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **SPECIAL)
 
 
 def build_model(

@@ -11,10 +11,14 @@ from typing import Any
 
 import deepspeed
 import torch
+import torch.distributed as dist
 from deepspeed.ops.adam import DeepSpeedCPUAdam
 from deepspeed.runtime.engine import DeepSpeedEngine
 from torch import Tensor, nn
+from torch._C._distributed_c10d import TCPStore
 
+from data.interfaces import keep_gloo_towards, listen_on
+from data.tools_path import put_own_programs_first
 from learner.forward import ResponseScorer
 from learner.policy import load_policy, load_reference_policy, optimizer_groups
 from learner.settings import LearnerSettings
@@ -34,8 +38,10 @@ def join_process_group(
     """Set up torch.distributed for DeepSpeed: NCCL on GPUs, gloo without.
 
     Args:
+        master_addr, master_port: Where rank 0 listens, on that address alone.
         timeout: Seconds until a collective that a peer does not join raises.
     """
+    put_own_programs_first()
     deepspeed.utils.logger.setLevel(logging.WARNING)
     # DeepSpeed calls collectives by names that this torch wants replaced, once per bucket.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
@@ -44,15 +50,13 @@ def join_process_group(
     # DeepSpeed would compile an operator for shared-memory inference collectives here, which training never
     # calls.
     deepspeed.ops.__compatible_ops__[SHARED_MEMORY_OP] = False
-    deepspeed.init_distributed(
-        dist_backend="nccl" if torch.cuda.is_available() else "gloo",
-        auto_mpi_discovery=False,
-        verbose=False,
-        timeout=timedelta(seconds=timeout),
-        init_method=f"tcp://{master_addr}:{master_port}",
-        rank=rank,
-        world_size=world_size,
-    )
+    backend, longest = "nccl" if torch.cuda.is_available() else "gloo", timedelta(seconds=timeout)
+    if not dist.is_initialized():
+        keep_gloo_towards(master_addr)
+        store = _store(master_addr, master_port, rank, world_size, longest)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=longest)
+    # Takes the group that is there.
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False, timeout=longest)
 
 
 def build_engine(path: str, settings: LearnerSettings, ds_config: dict[str, Any]) -> DeepSpeedEngine:
@@ -85,11 +89,20 @@ def gradient_norm(engine: DeepSpeedEngine) -> float | None:
     return float(nn.utils.get_total_norm(gradients))
 
 
+def _store(address: str, port: int, rank: int, world_size: int, timeout: timedelta) -> TCPStore:
+    """Where the ranks find each other. A store that opens its own socket would listen on every interface."""
+    if rank > 0:
+        return TCPStore(address, port, world_size, is_master=False, timeout=timeout)
+    listener = listen_on(address, port).detach()
+    return TCPStore(address, port, world_size, is_master=True, timeout=timeout, master_listen_fd=listener)
+
+
 def _optimizer(scorer: nn.Module, settings: LearnerSettings) -> torch.optim.Optimizer:
     groups = optimizer_groups(scorer, settings.weight_decay)
-    # The CPU version is compiled on first use, which takes a C++ compiler and half a minute.
-    kind = DeepSpeedCPUAdam if settings.offload_optimizer else torch.optim.AdamW
-    optimizer: torch.optim.Optimizer = kind(
-        groups, lr=settings.learning_rate, betas=settings.betas, eps=EPSILON
-    )
-    return optimizer
+    common: dict[str, Any] = {"lr": settings.learning_rate, "betas": settings.betas, "eps": EPSILON}
+    if settings.offload_optimizer:
+        # Compiled on first use, which takes a C++ compiler and half a minute.
+        offloaded: torch.optim.Optimizer = DeepSpeedCPUAdam(groups, **common)
+        return offloaded
+    # Not fused, a step keeps copies of a whole group of parameters on the GPU.
+    return torch.optim.AdamW(groups, **common, fused=device_of_rank().type == "cuda" or None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.util
 
+from data.interfaces import free_port
 from data.records import TrainSample
 from data.schema import VideoPrompt
 from learner.batching import RowSize
@@ -191,9 +191,8 @@ class RankActor:
 
     def address(self) -> tuple[str, int]:
         """Address of this rank's host and a port that is free on it."""
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
+        address = ray.util.get_node_ip_address()
+        return address, free_port(address)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the rank."""

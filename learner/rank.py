@@ -176,6 +176,9 @@ class LearnerRank:
         if self._sender is None:
             raise RuntimeError("init_weight_transfer comes before send_weights")
         start = time.perf_counter()
+        if torch.cuda.is_available():
+            # vLLM packs on streams of its own, which do not wait for the optimizer's kernels.
+            torch.cuda.synchronize()
         self._sender.send(version)
         return time.perf_counter() - start
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 import shutil
 import tempfile
 
@@ -14,8 +15,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-# Makefile's choices for a Ray of the tests.
-KEPT = {"RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"}
+# Makefile's choice for a Ray of the tests.
+KEPT = {"RAY_USAGE_STATS_ENABLED"}
 
 # The tests' Ray is their own. Variables of a Ray around them would lead them to its cluster, and its folder may name
 # one that is gone; in a folder of any length or alphabet Ray's sockets have no room.
@@ -23,8 +24,10 @@ for name in [name for name in os.environ if name.startswith("RAY_") and name not
     del os.environ[name]
 os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="zoe-", dir="/tmp")
 atexit.register(shutil.rmtree, os.environ["RAY_TMPDIR"], ignore_errors=True)
-# A Ray that is started here would leave a token in the home folder, which every later `ray start` then asks for.
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+# A token of these tests, and of no file: in the home folder every later `ray start` would ask for it.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+# Ray reads this when it is imported: its nodes are then on 127.0.0.1, as those of a run that starts Ray itself.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +38,14 @@ def ray_cluster() -> None:
     """
     import ray
 
+    from cluster.runtime.ray_session import read_authentication_again
+
     options = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
     for attempts_left in (2, 1, 0):
         if ray.is_initialized():
             return
+        # An earlier test may have had Ray in this process read another mode and token.
+        read_authentication_again()
         try:
             ray.init(address="local", num_cpus=8, **options)
         except Exception as error:

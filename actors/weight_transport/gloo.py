@@ -24,6 +24,7 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from actors.weight_transport.completeness import check_complete, tied_layers
+from data.interfaces import keep_gloo_towards
 from data.transport import GLOO_BACKEND, Bucket, GlooHandshake, GlooUpdate, plan_buckets
 
 SENDER = 0
@@ -57,6 +58,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         self.shutdown()
         parallel = self.parallel_config
         self.bucket_bytes = init_info.bucket_bytes
+        keep_gloo_towards(init_info.master_address)
         group = stateless_init_torch_distributed_process_group(
             host=init_info.master_address,
             port=init_info.master_port,

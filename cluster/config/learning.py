@@ -161,7 +161,8 @@ class GrpoSection(Section):
     )
     mismatch_bound: float = described(
         1.05,
-        "The run stops when mean exp|logp_rollout - logp_learner| at the first update of a step exceeds this. No unit.",
+        "The run stops when mean exp|logp_rollout - logp_learner| at the first update of a step exceeds this; in "
+        "bfloat16 the first 3 steps warn instead. No unit.",
         gt=1,
     )
 

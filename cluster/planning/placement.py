@@ -81,6 +81,11 @@ def threads(section: RolloutSection | LearnerSection) -> int:
     return section.threads_per_worker or max(1, math.ceil(section.cpus_per_worker))
 
 
+def share_gpus(config: RunConfig) -> bool:
+    """Whether a rollout worker and a learner rank may come to lie on one GPU."""
+    return all(0 < section.gpus_per_worker < 1 for section in (config.rollout, config.learner))
+
+
 def shortages(roles: Sequence[Role], nodes: Sequence[Mapping[str, float]], place: str) -> Iterator[Problem]:
     """What the run asks for and the cluster has not.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
 from cluster.config import RunConfig
@@ -55,6 +56,7 @@ def ray_session(config: RunConfig) -> Iterator[None]:
     with ExitStack() as stack:
         if address_of(config) is None:
             stack.enter_context(_own_token())
+            stack.enter_context(_loopback())
         # Stops the processes that `init` started here; a cluster that was joined only loses its driver.
         stack.callback(ray.shutdown)
         _connect(config)
@@ -137,16 +139,31 @@ def _own_token() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in AUTHENTICATION}
     if not any(before.values()) and not (Path.home() / ".ray" / "auth_token").exists():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    _read_authentication_again()
+    read_authentication_again()
     try:
         yield
     finally:
         for name in (name for name, value in before.items() if value is None):
             os.environ.pop(name, None)
-        _read_authentication_again()
+        read_authentication_again()
 
 
-def _read_authentication_again() -> None:
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Let a Ray that is started here listen on 127.0.0.1 alone: nobody else is to join it.
+
+    `ray.init` takes no such address; it puts the machine's own in its place. What Ray calls a platform without
+    clusters, macOS or Windows by default, is one where nodes are on loopback.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def read_authentication_again() -> None:
     """Make Ray forget the mode and the token that it read earlier in this process, in the order its own tests use."""
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()

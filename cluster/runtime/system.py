@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +22,10 @@ from cluster.config import RunConfig
 from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.clips import UsableClips
 from cluster.inputs.prompts import contract_of, prompt_style_of
-from cluster.planning.placement import threads
+from cluster.planning.placement import placement, share_gpus, threads
 from cluster.progress.display import Progress
 from cluster.runtime.judge_access import judge_settings
+from cluster.runtime.reservation import Reservation
 from data.clock import on_clip_clock, on_policy_clock
 from data.encoding import VideoEncoder
 from data.failures import ActorFailure
@@ -52,17 +53,24 @@ class RewardPool:
 
     Args:
         warn: Told what keeps the judge of captions from judging, once for each kind of trouble.
+        actor_options: Ray options of each worker's actor; None reserves what the configuration says.
     """
 
-    def __init__(self, config: RunConfig, warn: Callable[[str], None]) -> None:
-        options = {"num_cpus": config.reward.cpus_per_worker}
+    def __init__(
+        self,
+        config: RunConfig,
+        warn: Callable[[str], None],
+        actor_options: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
         reward = config.reward
+        if actor_options is None:
+            actor_options = [{"num_cpus": reward.cpus_per_worker}] * reward.num_workers
         custom = {str(task): path for task, path in reward.custom.items()}
         judge = judge_settings(config)
         scoring = (reward.mode, config.data.template, reward.options, reward.weights, custom, judge)
         self._workers = {
             f"reward-{index}": ray.remote(RewardWorker).options(**options).remote(*scoring)
-            for index in range(config.reward.num_workers)
+            for index, options in enumerate(actor_options)
         }
         self._timeout_s, self._reward = config.reward.timeout_s, reward
         self._has_judge, self._warn = judge is not None, warn
@@ -157,16 +165,21 @@ class System:
         self._learner_starting: Future[None] = Future()
         self._loaders: dict[str, Any] = {}
         self._fleet: RolloutFleet | None = None
+        self._reservation = Reservation(placement(config), config.rollout.start_timeout_s)
         # One thread for the rollout workers' start, one for the learner's.
         self._starter = ThreadPoolExecutor(2, thread_name_prefix="start")
         self._starting: Future[RolloutFleet] = self._starter.submit(
-            RolloutFleet.start, self._engine_settings(model_path), self._fleet_settings(), version
+            RolloutFleet.start,
+            self._engine_settings(model_path),
+            self._fleet_settings(),
+            version,
+            self._reservation.options("rollout worker"),
         )
         self.encoder = VideoEncoder(model_path, self._contract, prompt_style_of(config))
         self.clips = UsableClips(
             files, self._start_loaders(), self.encoder, config.rollout.max_prompt_tokens, progress.warn
         )
-        self.rewards = RewardPool(config, progress.warn)
+        self.rewards = RewardPool(config, progress.warn, self._reservation.options("reward worker"))
 
     @property
     def fleet(self) -> RolloutFleet:
@@ -210,17 +223,16 @@ class System:
             former.stop()
         self.connected = False
         section = self._config.learner
-        options = {"num_cpus": section.cpus_per_worker, "num_gpus": section.gpus_per_worker}
         learner = LearnerGroup(
             replace(settings, banned_token_ids=tuple(self.encoder.banned_token_ids)),
             str(model_path),
             functools.partial(VideoEncoder, str(model_path), self._contract, prompt_style_of(self._config)),
-            [options] * section.num_workers,
+            self._reservation.options("learner rank"),
             section.step_timeout_s + GRACE_SECONDS,
             self._config.sync.timeout_s + GRACE_SECONDS,
         )
         self._learner = learner
-        self._learner_starting = self._starter.submit(learner.start, section.start_timeout_s)
+        self._learner_starting = self._starter.submit(self._start_learner, learner)
 
     def submit(self, requests: Sequence[RolloutRequest], together: bool = True) -> list[Submitted]:
         """Submit groups to the rollout workers; does not wait for them.
@@ -288,15 +300,21 @@ class System:
             self._fleet.shutdown()
         self.rewards.shutdown()
         stop(self._loaders, STOP_SECONDS)
+        self._reservation.release()
+
+    def _start_learner(self, learner: LearnerGroup) -> None:
+        if share_gpus(self._config):
+            # While it starts, an engine takes what others allocate on its GPU for its own, and sizes its cache by that.
+            self._starting.result()
+        learner.start(self._config.learner.start_timeout_s)
 
     def _start_loaders(self) -> ClipPool:
         section = self._config.data
-        options = {"num_cpus": section.cpus_per_loader}
         self._loaders = {
             f"loader-{index}": ray.remote(VideoLoader)
             .options(**options)
             .remote(self._contract, section.decode_timeout_s)
-            for index in range(section.num_loaders)
+            for index, options in enumerate(self._reservation.options("video loader"))
         }
         return ClipPool(self._loaders, int(section.cache_gib * GIB), section.decode_timeout_s)
 

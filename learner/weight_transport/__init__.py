@@ -15,6 +15,7 @@ from vllm.distributed.weight_transfer import (
 from data.transport import GLOO_BACKEND
 from learner.weight_transport import gloo, nccl
 from learner.weight_transport.audit import AuditedSource, compare_checksums
+from learner.weight_transport.background import unless_it_fails
 from learner.weight_transport.client import FleetClient
 
 
@@ -57,6 +58,8 @@ class WeightSender:
         settings: TransferSettings,
     ) -> None:
         self._is_sender = rank == 0
+        # Our gloo engine looks at the client while it broadcasts; vLLM's NCCL engine does not.
+        self._notices_failures = settings.backend == GLOO_BACKEND
         self._client = FleetClient(workers, settings.ranks_per_worker, settings.timeout_s)
         self._source = AuditedSource(source)
         self._engine = self._connect(rank, master_address, settings)
@@ -74,7 +77,10 @@ class WeightSender:
         audit = self._is_sender and not self._audited
         self._client.next_version = version
         self._client.audit = self._source.audit = audit
-        self._engine.send_weights()
+        if self._is_sender and not self._notices_failures:
+            unless_it_fails(self._engine.send_weights, self._client.failure)
+        else:
+            self._engine.send_weights()
         if audit:
             compare_checksums(self._source.checksums, self._client.weight_checksums())
         self._audited = True
@@ -101,4 +107,7 @@ class WeightSender:
                 source=self._source,
             )
         info = nccl.nccl_init_info(rank, master_address, world_size, settings.bucket_bytes)
-        return WeightTransferTrainerFactory.trainer_init(info, client=self._client, source=self._source)
+        return unless_it_fails(
+            lambda: WeightTransferTrainerFactory.trainer_init(info, client=self._client, source=self._source),
+            self._client.failure,
+        )

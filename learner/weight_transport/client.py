@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import ray
@@ -26,6 +27,9 @@ class FleetClient:
         workers: Actor handles by worker name, in rank order.
         ranks_per_worker: Ranks each worker takes in the transfer group: tensor times pipeline parallel size.
         deadline_s: Longest wait for an answer, in seconds.
+
+    Attributes:
+        failure: Gets the first failure as its result, for a thread that waits in the transfer itself meanwhile.
     """
 
     def __init__(self, workers: Mapping[str, Any], ranks_per_worker: int, deadline_s: float) -> None:
@@ -35,6 +39,7 @@ class FleetClient:
         # vLLM's transfer engines start and finish an update without arguments, so these are set here beforehand.
         self.next_version = 0
         self.audit = False
+        self.failure: Future[Exception] = Future()
 
     @property
     def num_ranks(self) -> int:
@@ -73,6 +78,14 @@ class FleetClient:
         return [arguments] * len(self._workers)
 
     def _call(self, method: str, calls: list[tuple[Any, ...]], what: str) -> list[Any]:
+        try:
+            return self._answers(method, calls, what)
+        except Exception as error:
+            if not self.failure.done():
+                self.failure.set_result(error)
+            raise
+
+    def _answers(self, method: str, calls: list[tuple[Any, ...]], what: str) -> list[Any]:
         sent = [
             getattr(worker, method).remote(*arguments)
             for worker, arguments in zip(self._workers.values(), calls, strict=True)

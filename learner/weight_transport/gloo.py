@@ -6,14 +6,12 @@ is `actors/weight_transport/gloo.py`.
 
 from __future__ import annotations
 
-import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from threading import Thread
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Self, cast
 
 from torch.distributed import ProcessGroup
 from vllm.distributed.utils import (
@@ -29,11 +27,12 @@ from vllm.distributed.weight_transfer import (
 )
 from vllm.distributed.weight_transfer.base import TrainerInitInfo
 
+from data.interfaces import keep_gloo_towards, listen_on
 from data.transport import GLOO_BACKEND, GlooHandshake, GlooUpdate, fill_buckets, plan_buckets
+from learner.weight_transport.background import in_background
 
 SENDER = 0
 POLL_SECONDS = 0.0005
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -106,7 +105,7 @@ class GlooTrainerWeightTransferEngine(TrainerWeightTransferEngine[GlooTrainerIni
                 pass
             return
         self.client.start_weight_update()
-        received = _in_background(lambda: self.client.update_weights(_describe(declared)))
+        received = in_background(lambda: self.client.update_weights(_describe(declared)))
         self._broadcast(declared, received)
         received.result()
         self.client.finish_weight_update()
@@ -137,11 +136,10 @@ def register() -> None:
 
 def _open_group(init_info: GlooTrainerInitInfo, client: VLLMWeightSyncClient) -> ProcessGroup:
     """Join the group as rank 0 while the client lets the engines join."""
-    listener = socket.socket()
-    listener.bind(("", 0))
-    listener.listen()
+    keep_gloo_towards(init_info.master_address)
+    listener = listen_on(init_info.master_address)
     port = listener.getsockname()[1]
-    joined = _in_background(
+    joined = in_background(
         lambda: stateless_init_torch_distributed_process_group(
             host=init_info.master_address,
             port=port,
@@ -174,20 +172,6 @@ def _update(declared: Sequence[ParamMeta]) -> GlooUpdate:
 
 def _describe(declared: Sequence[ParamMeta]) -> dict[str, Any]:
     return asdict(_update(declared))
-
-
-def _in_background(function: Callable[[], Result]) -> Future[Result]:
-    """Run in a daemon thread: one that waits for a dead peer must not keep the process from ending."""
-    future: Future[Result] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(function())
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the result raises it
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True, name="weight-transfer").start()
-    return future
 
 
 def _raise_if_failed(received: Future[None]) -> None:

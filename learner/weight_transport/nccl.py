@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-
 from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+
+from data.interfaces import free_port
 
 NUM_BUFFERS = 2
 
@@ -24,15 +24,9 @@ def nccl_init_info(rank: int, master_address: str, world_size: int, bucket_bytes
     return NCCLTrainerInitInfo(
         rank=rank,
         master_address=master_address,
-        master_port=_free_port() if rank == 0 else 0,
+        master_port=free_port(master_address) if rank == 0 else 0,
         world_size=world_size,
         packed=True,
         packed_buffer_size_bytes=bucket_bytes,
         packed_num_buffers=NUM_BUFFERS,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actors.rollout_fleet import FleetSettings, RolloutFleet, RolloutRequest, reserve
+from actors.rollout_fleet import RolloutFleet, RolloutRequest
 from data.failures import ActorFailure
 from data.records import SamplingSettings
 from data.schema import Task, VideoPrompt
@@ -75,10 +75,3 @@ def test_a_worker_that_dies_while_sampling_is_named(ray_cluster: None) -> None:
     with pytest.raises(ActorFailure) as failure:
         fleet.gather(fleet.submit([request("1", "hang"), request("2", "die")]))
     assert failure.value.name == "b"
-
-
-def test_a_reservation_the_cluster_cannot_give_says_what_is_free(ray_cluster: None) -> None:
-    with pytest.raises(
-        ActorFailure, match="(?s)reserving {'CPU': 1.0, 'GPU': 2.0} for each.*free in the cluster.*'CPU': 8"
-    ):
-        reserve(FleetSettings(num_workers=2, gpus_per_worker=2.0, start_timeout_s=1.0))

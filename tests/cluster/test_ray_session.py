@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ray
 from ray._raylet import AuthenticationMode, get_authentication_mode
@@ -102,9 +103,33 @@ def test_a_cluster_that_is_not_there(address: str) -> None:
         pytest.fail("the run was started")
 
 
-def test_the_ray_of_the_tests_asks_for_no_token(ray_cluster: None) -> None:
-    """Ray writes one into the home folder where it asks for one."""
-    assert get_authentication_mode() is AuthenticationMode.DISABLED
+def beyond_loopback() -> set[str]:
+    """What this process and all it started listen on, but for 127.0.0.1."""
+    this = psutil.Process()
+    connections = [
+        one for each in (this, *this.children(recursive=True)) for one in each.net_connections("inet")
+    ]
+    addresses = {
+        one.laddr.ip.removeprefix("::ffff:") for one in connections if one.status == psutil.CONN_LISTEN
+    }
+    assert addresses
+    return addresses - {"127.0.0.1"}
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("metrics", [False, True])
+def test_a_session_on_this_machine_is_closed_to_others(metrics: bool) -> None:
+    """Whoever reaches Ray runs what he likes."""
+    with ray_session(config(logging={"ray_metrics": metrics})):
+        assert ray.get(ray.remote(ray.util.get_node_ip_address).remote()) == "127.0.0.1"
+        assert get_authentication_mode() is AuthenticationMode.TOKEN
+        assert beyond_loopback() == set()
+
+
+def test_the_ray_of_the_tests_is_closed_too(ray_cluster: None) -> None:
+    assert get_authentication_mode() is AuthenticationMode.TOKEN
+    assert beyond_loopback() == set()
+    assert os.environ["RAY_AUTH_TOKEN"], "in no file, where every later `ray start` would find it"
 
 
 def test_the_configured_address_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

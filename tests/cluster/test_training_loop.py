@@ -110,12 +110,28 @@ def test_too_large_a_mismatch_stops_the_run_after_it_was_recorded(tmp_path: Path
 )
 def test_the_mismatch_bound(mismatch: float, stops: bool) -> None:
     report = StepReport(1, StepSums(mismatch=mismatch * 8, tokens=8), 1.0, 1e-3)
+    warnings: list[str] = []
     if stops:
         with pytest.raises(RunFailure):
-            check_mismatch(1, report, make_config())
+            check_mismatch(1, report, make_config(), warnings.append)
     else:
-        check_mismatch(1, report, make_config())
-    check_mismatch(1, None, make_config())
+        check_mismatch(1, report, make_config(), warnings.append)
+    check_mismatch(1, None, make_config(), warnings.append)
+    assert warnings == []
+
+
+def test_in_bfloat16_the_first_steps_warn_with_the_figure() -> None:
+    """Kernels round differently from machine to machine: whoever sets the bound has to see what there is."""
+    config = make_config(model={"dtype": "bfloat16"}, learner={"zero_stage": 1})
+    beyond, broken = (StepReport(1, StepSums(mismatch=m * 8, tokens=8), 1.0, 1e-3) for m in (1.08, math.nan))
+    warnings: list[str] = []
+    for step in (1, 2, 3):
+        check_mismatch(step, beyond, config, warnings.append)
+    assert len(warnings) == 3 and all("1.0800" in warning and "1.05" in warning for warning in warnings)
+    with pytest.raises(RunFailure, match=r"1\.0800"):
+        check_mismatch(4, beyond, config, warnings.append)
+    with pytest.raises(RunFailure, match="nan"):
+        check_mismatch(1, broken, config, warnings.append)
 
 
 def test_one_group_can_be_shared_by_two_ranks(tmp_path: Path) -> None:

@@ -2,145 +2,32 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
-from tests.e2e.launching import ROOT, SMALL, records
+from tests.e2e.clusters import LOOPBACK, Cluster, closed_cluster
+from tests.e2e.launching import SMALL, records
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-BIN = Path(sys.executable).parent
 MEGABYTE = 2**20
-
-
-@dataclass
-class Cluster:
-    """A Ray that `ray start --head` runs for these tests alone."""
-
-    process: subprocess.Popen[bytes]
-    folder: Path
-    dashboard: str
-    agent: str
-    metrics: str
-
-    def submit(self, *arguments: str) -> subprocess.Popen[str]:
-        """Submit a run as the README has it."""
-        return subprocess.Popen(
-            [
-                *(BIN / "ray", "job", "submit", "--address", self.dashboard, "--working-dir", ".", "--"),
-                *("python", "-m", "cluster.launch", "--config", "configs/local.yaml", *arguments),
-            ],
-            cwd=ROOT,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-
-def environment() -> dict[str, str]:
-    """Without any Ray that the tests may be running in; `python` is this one."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    # A token in the home folder would make Ray ask for it.
-    plain = {"RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
-    return kept | plain | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    # Ray puts sockets there, whose paths must be short.
-    folder = Path(tempfile.mkdtemp(prefix="zoe-", dir="/tmp"))
-    gcs, dashboard, metrics, agent, agent_rpc, environments, client = free_ports(7)
-    ports = {
-        "port": gcs,
-        "dashboard-port": dashboard,
-        "metrics-export-port": metrics,
-        "dashboard-agent-listen-port": agent,
-        "dashboard-agent-grpc-port": agent_rpc,
-        "runtime-env-agent-port": environments,
-        "ray-client-server-port": client,
-        "min-worker-port": 0,
-        "max-worker-port": 0,
-    }
-    with (folder / "start.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                *(BIN / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"),
-                *(f"--{name}={port}" for name, port in ports.items()),
-                *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
-            ],
-            env=environment(),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    urls = (f"http://127.0.0.1:{port}" for port in (dashboard, agent, metrics))
-    cluster = Cluster(process, folder, *urls)
-    try:
-        wait_until_it_takes_jobs(cluster)
-        yield cluster
-    finally:
-        end(process)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_until_it_takes_jobs(cluster: Cluster, timeout_s: float = 180) -> None:
-    """Of its dashboard alone it would refuse them: "No available agent to submit job, please try again later"."""
-    needed = {
-        "the dashboard": f"{cluster.dashboard}/api/jobs/",
-        "the job agent": f"{cluster.agent}/api/local_raylet_healthz",
-    }
-    deadline = time.monotonic() + timeout_s
-    for name, url in needed.items():
-        while scrape(url) is None:
-            log = (cluster.folder / "start.log").read_text()
-            assert cluster.process.poll() is None, f"the cluster ended before {name} answered:\n{log}"
-            assert time.monotonic() < deadline, f"{name} does not answer at {url}:\n{log}"
-            time.sleep(0.5)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Only what this fixture started: `ray stop` would end every Ray on this machine."""
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    process.terminate()
-    _, alive = psutil.wait_procs(family, timeout=20)
-    for one in alive:
-        one.kill()
-
-
-def scrape(url: str) -> str | None:
-    try:
-        with urlopen(url, timeout=5) as answer:
-            return str(answer.read().decode())
-    except OSError:
-        return None
+    with closed_cluster() as started:
+        yield started
 
 
 def zoetrope_metrics(cluster: Cluster) -> set[str]:
     """Names on the metrics endpoint that are ours."""
-    lines = (scrape(f"{cluster.metrics}/metrics") or "").splitlines()
+    lines = (cluster.scrape(f"{cluster.metrics}/metrics") or "").splitlines()
     return {line.split("{")[0] for line in lines if line.startswith("ray_zoetrope_")}
 
 
@@ -202,3 +89,27 @@ def test_the_project_that_travels_with_a_job_is_small(cluster: Cluster) -> None:
         assert (package / "cluster" / "launch.py").is_file()
         assert not [name for name in ("runs", ".venv", ".git", "wandb") if (package / name).exists()]
         assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < 10 * MEGABYTE
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer guessed"}], ids=["none", "wrong"])
+def test_nobody_submits_a_job_without_the_token(cluster: Cluster, headers: dict[str, str]) -> None:
+    """A job is any command: the port of jobs is a shell."""
+    job = Request(
+        f"{cluster.dashboard}/api/jobs/",
+        data=b'{"entrypoint": "touch /tmp/open"}',
+        headers={"Content-Type": "application/json", **headers},
+        method="POST",
+    )
+    with pytest.raises(HTTPError, match="40[13]"):
+        urlopen(job, timeout=30)
+
+
+def test_a_cluster_of_one_node_listens_on_loopback_alone(cluster: Cluster) -> None:
+    (head,) = cluster.processes
+    connections = [
+        one
+        for each in psutil.Process(head.pid).children(recursive=True)
+        for one in each.net_connections("inet")
+    ]
+    addresses = {one.laddr.ip for one in connections if one.status == psutil.CONN_LISTEN}
+    assert {address.removeprefix("::ffff:") for address in addresses} == {LOOPBACK}

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import ray
+import torch
+from vllm.distributed.weight_transfer import ModuleSource
 
 from data.failures import ActorFailure
+from learner import weight_transport
+from learner.weight_transport import TransferSettings, WeightSender
 from learner.weight_transport.client import FleetClient
 
 
@@ -99,3 +105,33 @@ def test_a_worker_that_fails_is_named_with_advice(
         client.update_weights({})
     assert words in failure.value.last_words
     assert time.monotonic() - start < 50
+
+
+class DeafEngine:
+    """Sends as vLLM's NCCL engine does: the client in another thread, while this one waits for receivers for ever."""
+
+    def __init__(self, client: FleetClient) -> None:
+        self._client = client
+
+    def send_weights(self) -> None:
+        ThreadPoolExecutor(1).submit(self._client.update_weights, {})
+        threading.Event().wait()
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_fails_inside_a_transfer_is_reported_by_its_own_error(
+    workers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NCCL itself would wait on, until whoever waits for the learner blames the learner."""
+    monkeypatch.setattr(
+        weight_transport.WeightTransferTrainerFactory,
+        "trainer_init",
+        lambda info, client, source: DeafEngine(client),
+    )
+    ray.get(workers["rollout-0"].behave.remote("refusing"))
+    source = ModuleSource(torch.nn.Linear(1, 1))
+    sender = WeightSender(workers, source, 0, "127.0.0.1", TransferSettings("nccl", 1, timeout_s=30))
+    with pytest.raises(
+        ActorFailure, match="(?s)rollout-0 failed while receiving.*the model refuses lm_head.weight"
+    ):
+        sender.send(5)

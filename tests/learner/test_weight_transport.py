@@ -182,7 +182,7 @@ def test_an_audit_names_worker_and_parameter(received: dict[str, str]) -> None:
 
 
 def test_nccl_is_packed_and_only_the_sender_takes_a_port() -> None:
-    sender, other = (nccl_init_info(rank, "10.0.0.1", 5, 2**28) for rank in (0, 1))
+    sender, other = (nccl_init_info(rank, "127.0.0.1", 5, 2**28) for rank in (0, 1))
     assert (sender.backend, sender.packed, sender.packed_buffer_size_bytes, sender.world_size) == (
         "nccl",
         True,
