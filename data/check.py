@@ -83,7 +83,7 @@ def _specs(
     options: Sequence[str],
 ) -> list[DatasetSpec]:
     if (config is None) == (annotations is None):
-        raise DatasetError("give either --config, or --format and --annotations")
+        raise DatasetError("give either --config or --annotations")
     if overrides and config is None:
         raise DatasetError(f"{overrides[0]}: there is no --config to override")
     if annotations is None:

@@ -98,8 +98,8 @@ def _time_warnings(clip: Clip) -> Iterator[str]:
     """What a person should know about when the frames of a clip are."""
     if clip.starts_at > TOLERANCE_S:
         yield (
-            f"its picture starts at {clip.starts_at:.2f} s, later than its sound: the policy's clock starts there, "
-            "and answers are compared on that clock"
+            f"its picture starts at {clip.starts_at:.2f} s, later than its sound; leave the annotation as a player "
+            "shows it, the policy's answers are brought to that clock"
         )
     if clip.deviation > TOLERANCE_S:
         yield (

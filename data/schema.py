@@ -209,7 +209,9 @@ def _box_time_problem(prompt: VideoPrompt, box_times: Sequence[float]) -> str | 
         named = tuple(number * box_times[-1] / len(gaps) for number in range(len(box_times)))
     for number, (told, true) in enumerate(zip(named, box_times, strict=False)):
         if abs(told - true) > max(BOX_TOLERANCE_S, BOX_TOLERANCE * true):
-            return f"box {number} is said to be at {told:.2f} s after the first one and is at {true:.2f} s"
+            why = f"frame_rate {prompt.frame_rate:g}" if prompt.frame_rate else "their even frame numbers"
+            apart = f"box_frames[{number}] is {true:.2f} s after the first one"
+            return f"{apart}, by {why} the question would say {told:.2f} s"
     return None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rewards.neighbours import FIGURE
 from rewards.quantities import Figure, find_times
 from rewards.result import Unreadable
-from rewards.words import ENDS, STARTS
+from rewards.words import ENDS, ENDS_AT, STARTS, STARTS_AT
 
 Interval = tuple[float, float]
 
@@ -22,8 +22,9 @@ _USUAL_TIME = re.compile(_TIME)
 
 _F = FIGURE
 _IN_BRACKETS = rf"\[ ?{_F} ?, ?{_F} ?\]|\( ?{_F} ?, ?{_F} ?\)"
-_STARTS, _ENDS = (rf"(?<!\w)(?:{keys}) ?[:=] ?{_F}" for keys in (STARTS, ENDS))
-_BETWEEN_KEYS = r" ?(?:[,;]|and\b)? ?(?:- )?"
+_STARTS = rf"(?<!\w)(?:(?:{STARTS}) ?[:=]|{STARTS_AT} ) ?{_F}"
+_ENDS = rf"(?<!\w)(?:(?:{ENDS}) ?[:=]|{ENDS_AT} ) ?{_F}"
+_BETWEEN_KEYS = r" ?(?:[,;](?: and\b)?|and\b)? ?(?:it )?(?:- )?"
 _FORWARDS, _BACKWARDS = rf"{_STARTS}{_BETWEEN_KEYS}{_ENDS}", rf"{_ENDS}{_BETWEEN_KEYS}{_STARTS}"
 _KEYED = rf"{_FORWARDS}|(?P<backwards>{_BACKWARDS})"
 _ABOUT = r"(?:(?:[~≈]|about|around|approximately|roughly) ?)?"

@@ -10,6 +10,7 @@ from string import ascii_uppercase
 
 from rewards.plain import CJK, MARK, plain, plain_characters, without_marks
 from rewards.result import Unreadable
+from rewards.words import FUNCTION_WORDS
 
 # An answer with more of them than this, be it the same one, is no answer.
 MAX_LETTERS = 1000
@@ -52,6 +53,8 @@ _DENIED = re.compile(
     r"|[不非除没沒][选選是了\s]{0,3}[A-Za-z](?!\w)|(?<!\w)[A-Za-z]\s?(?:选项\s?)?(?:是\s?)?(?:[不错錯]|以外)",
     re.IGNORECASE,
 )
+_A_WORD = re.compile(r"(?<![\w'’-])A\s++([A-Za-z]\w*+)")
+_SAID_OF_IT = frozenset(FUNCTION_WORDS.split())
 _WORD_FOLLOWS = re.compile(r"\s++[\"'“‘(]?(?!(?:or|and|is)\b)(?:\w['’-]?\w|\d)")
 _SENTENCE_OPENS = re.compile(r"(?:[.!?):*–-]\s?|\n)\Z")
 _WRITTEN_OUT = re.compile(r"\s*\(?([A-Za-z])[.):]+\s*(\S.*)", re.DOTALL)
@@ -91,6 +94,8 @@ def read_letter(answer: str, num_options: int | None = None, options: Sequence[s
     if len(letters) != 1:
         raise Unreadable("no letter in the answer" if not letters else "more than one letter in the answer")
     letter = letters.pop()
+    if letter == "A" and _is_article(answer, options):
+        raise Unreadable("an A that may be the article of what follows")
     if letter not in ascii_uppercase[:num_options]:
         raise Unreadable(f"option {letter} does not exist")
     return letter
@@ -107,6 +112,14 @@ def _letter_with_its_text(answer: str, options: Sequence[str]) -> str | None:
     return letter if is_own else None
 
 
+def _is_article(answer: str, options: Sequence[str]) -> bool:
+    """Whether an `A` begins a phrase that is not the text of the first option: `A dog` where that is `cat`."""
+    found = _A_WORD.search(answer)
+    if not found or not options or found[1].casefold() in _SAID_OF_IT:
+        return False
+    return not _plain(options[0]).removeprefix("a ").startswith(found[1].casefold())
+
+
 def _plain(text: str) -> str:
     return text.strip().rstrip(".").casefold()
 
@@ -115,7 +128,8 @@ def _plain(text: str) -> str:
 def _own_letters(options: tuple[str, ...]) -> re.Pattern[str] | None:
     """Finds the texts of options that hold a letter by themselves; None where none does."""
     texts = {option.strip().rstrip(".") for option in options if not _NAMES_A_LETTER.fullmatch(option)}
-    hiding = sorted((text for text in texts if any(_letters(text))), key=len, reverse=True)
+    # In any case: `A dog` is the text `a dog`.
+    hiding = sorted((t for t in texts if any(_letters(t)) or any(_letters(t.upper()))), key=len, reverse=True)
     found = "|".join(map(re.escape, hiding))
     return re.compile(rf"(?<!\w)(?:{found})(?!\w)", re.IGNORECASE) if hiding else None
 

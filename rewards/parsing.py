@@ -29,7 +29,9 @@ class Blocks:
         White space may stand around the blocks and nowhere else outside them; no block may be blank.
         """
         if self.tags != [tag for block in order for tag in (f"<{block}>", f"</{block}>")]:
-            return f"not exactly one {', then one '.join(f'<{block}> block' for block in order)}"
+            return (
+                f"not exactly one {', then one '.join(f'<{block}> block' for block in order)}, and no other"
+            )
         if any(text.strip() for text in self.texts[::2]):
             return "text outside the blocks"
         return None if all(text.strip() for text in self.texts[1::2]) else "an empty block"

@@ -66,6 +66,8 @@ twenty thirty forty fifty sixty seventy eighty ninety zero third fourth fifth si
 """
 
 # Keys of an interval that is written as an object, or as one without its braces.
+# As keys, or in a sentence: `starts at 5 s and ends at 10 s`.
+STARTS_AT, ENDS_AT = r"(?:starts?|begins?)(?: at)?", r"(?:ends?|stops?|finish(?:es)?)(?: at)?"
 STARTS = r"(?:start|begin)(?:ning)?(?:[_\s]?(?:time|seconds?|secs?|s))?|from"
 ENDS = r"(?:end|stop|finish)(?:ing)?(?:[_\s]?(?:time|seconds?|secs?|s))?|to"
 

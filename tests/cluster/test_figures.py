@@ -143,7 +143,7 @@ def test_reasons_are_counted_without_what_is_one_samples_own() -> None:
     ] == [
         ("unanswered", "ends after N frames", 3, "p0"),
         ("unanswered", "N tokens with its clip, rollout.max_prompt_tokens allows N", 1, "p3"),
-        ("unreadable", "not exactly one <answer> block; no <answer> block", 1, "p4"),
+        ("unreadable", "not exactly one <answer> block, and no other; no <answer> block", 1, "p4"),
     ]
 
 

@@ -357,7 +357,7 @@ def test_one_is_not_told_as_several(tmp_path: Path) -> None:
 def test_one_of_both_ways_to_name_a_dataset(tmp_path: Path) -> None:
     for arguments in ([], ["--config", "x.yaml", "--annotations", tmp_path]):
         result = check(*arguments)
-        assert result.exit_code == 2 and "give either --config, or" in result.output
+        assert result.exit_code == 2 and "give either --config or" in result.output
     result = check("data.source=x", "--annotations", tmp_path)
     assert result.exit_code == 2 and "there is no --config to override" in result.output
 

@@ -75,12 +75,16 @@ def test_a_clip_that_starts_at_once_and_an_answer_without_times_stay_as_they_are
         (
             10.0,
             [0, 1, 2, 3, 4, 5, 6, 9],
-            "box 7 is said to be at 7.00 s after the first one and is at 9.00 s",
+            "box_frames[7] is 9.00 s after the first one, by frame_rate 10 the question would say 7.00 s",
         ),
-        (25.0, range(8), "box 1 is said to be at 0.40 s"),
+        (25.0, range(8), "box_frames[1] is 1.00 s after the first one, by frame_rate 25"),
         # Without a rate the question says that the moments are evenly spaced.
         (None, range(8), None),
-        (None, [0, 1, 2, 3, 5, 6, 7, 8], "box 2 is said to be at 2.29 s"),
+        (
+            None,
+            [0, 1, 2, 3, 5, 6, 7, 8],
+            "box_frames[2] is 2.00 s after the first one, by their even frame numbers",
+        ),
     ],
 )
 def test_moments_that_the_question_names_must_be_those_of_the_boxes(

@@ -31,6 +31,7 @@ INTERVALS = listed(
 {"end": "1:20", "start": "1:05"}|{"interval": [65, 80]}|start: 65 s, end: 80 s|end_time = 80; start_time = 65|
 Start: 65, End: 80.|\\boxed{65 to 80}|<b>65</b> to <b>80</b>|```json [65, 80] ```|
 65.0 - 80.0 seconds (about 1 minute)|65\u00a0to\u202f80|\u200b65 to 80\ufeff|between 65 and 80|
+The event starts at 65s and ends at 80s.|It begins at 1:05, and it ends at 1:20|starts at 65 s, ends at 80 s|
 65 to 80 when she sits down|she stands (65 to about 80)|6.5e1 to 8e1|$65$ to $80$|𝟔𝟓 to 𝟖𝟎|0065 to 80
 """
 )

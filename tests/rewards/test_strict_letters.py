@@ -134,3 +134,25 @@ def test_a_wrong_letter_keeps_the_format() -> None:
     assert score.prediction == {"answer": "B"}
     assert choose("A cat").prediction == {"answer": "A"}
     assert choose("E", num_options=None).rewards == {"format": 1.0, "accuracy": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "letter"),
+    [
+        ("A dog", ("a cat", "a dog", "a cow"), None),
+        ("A dog.", ("A cat", "A dog"), None),
+        ("A cat", ("a cat", "a dog"), None),
+        ("A dog is sleeping", ("cat", "dog", "cow"), None),
+        ("A cat", ("cat", "dog"), "A"),
+        ("A. a dog", ("a cat", "a dog"), "A"),
+        ("A is right", ("cat", "dog"), "A"),
+        ("B. a dog", ("a cat", "a dog"), "B"),
+    ],
+)
+def test_an_article_is_no_letter(answer: str, options: tuple[str, ...], letter: str | None) -> None:
+    """The text of another option would be rewarded as A."""
+    if letter is None:
+        with pytest.raises(Unreadable):
+            read_letter(answer, len(options), options)
+    else:
+        assert read_letter(answer, len(options), options) == letter
