@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from actors.engine import EngineSettings, banned_tokens, build_engine, prepare_environment
-from actors.engine_log import quoting_engine_log
+from actors.engine_death import unless_engine_dies
 from actors.start_together import StartTogether, Turn
 from data.encoding import vllm_request
 from data.feature_cache import FeatureCache, feature_key
@@ -51,7 +51,7 @@ class RolloutWorker:
         self._cached_prompt_tokens = 0
         self._features_found = 0
 
-    @quoting_engine_log
+    @unless_engine_dies
     async def start(self, version: int = 0) -> int:
         """Load the model and start the engine's processes.
 
@@ -68,7 +68,7 @@ class RolloutWorker:
         await self._set_version(version)
         return os.getpid()
 
-    @quoting_engine_log
+    @unless_engine_dies
     async def generate(
         self,
         prompt: VideoPrompt,
@@ -114,13 +114,14 @@ class RolloutWorker:
             starts_at=clip.starts_at,
         )
 
+    @unless_engine_dies
     async def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         """Join the learner's transfer group. Returns when every member has joined."""
         from vllm.distributed.weight_transfer.base import WeightTransferInitRequest
 
         await self._started.init_weight_transfer_engine(WeightTransferInitRequest(init_info=init_info))
 
-    @quoting_engine_log
+    @unless_engine_dies
     async def start_weight_update(self, audit: bool = False) -> None:
         """Freeze sampling, drop everything computed with the old weights, and make ready to receive.
 
@@ -136,14 +137,14 @@ class RolloutWorker:
             await self._started.collective_rpc("start_weight_audit")
         await self._started.start_weight_update()
 
-    @quoting_engine_log
+    @unless_engine_dies
     async def update_weights(self, update_info: dict[str, Any]) -> None:
         """Receive one update; returns when the model has loaded it."""
         from vllm.distributed.weight_transfer.base import WeightTransferUpdateRequest
 
         await self._started.update_weights(WeightTransferUpdateRequest(update_info=update_info))
 
-    @quoting_engine_log
+    @unless_engine_dies
     async def finish_weight_update(self, version: int) -> None:
         """Put the received weights into service as `version` and go on sampling."""
         if self._auditing:
@@ -152,6 +153,7 @@ class RolloutWorker:
         await self._set_version(version)
         await self._started.resume_generation()
 
+    @unless_engine_dies
     async def shutdown_weight_transfer_engine(self) -> None:
         """Leave the transfer group; the engine goes on serving."""
         await self._started.shutdown_weight_transfer_engine()

@@ -39,6 +39,11 @@ class LoadReport:
     duration: float = 0.0
     problem: str | None = None
 
+    @property
+    def starts_at(self) -> float:
+        """When the first frame is on the screen, seconds from the start of the clip; 0 without a clip."""
+        return self.moments[0] if self.moments else 0.0
+
 
 class VideoLoader:
     """Ray actor around an `IsolatedDecoder`. A clip that cannot be decoded is a result, not a failure of the actor."""

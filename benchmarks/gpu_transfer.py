@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from datetime import timedelta
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,19 @@ PATIENCE_S = 120.0
 def through_host(size: int, device: torch.device) -> float:
     """Seconds for `size` bytes in buckets: to the host, by gloo's broadcast, to the device again."""
     with tempfile.TemporaryDirectory() as folder:
-        meeting = f"file://{Path(folder) / 'meeting'}"
+        meeting = str(Path(folder) / "meeting")
         receiver = mp.get_context("spawn").Process(
             target=_receive_by_gloo, args=(meeting, size, str(device)), daemon=True
         )
         receiver.start()
-        dist.init_process_group("gloo", init_method=meeting, rank=0, world_size=2)
+        group = _meet(meeting, rank=0)
         weights = torch.ones(size, dtype=torch.uint8, device=device)
-        dist.barrier()
+        group.barrier().wait()
         began = time.perf_counter()
         for part in weights.split(BUCKET_BYTES):
-            dist.broadcast(part.cpu(), 0)
-        dist.barrier()
+            group.broadcast(part.cpu(), 0).wait()
+        group.barrier().wait()
         seconds = time.perf_counter() - began
-        dist.destroy_process_group()
         receiver.join(PATIENCE_S)
     return seconds
 
@@ -56,17 +56,21 @@ def through_ipc(size: int, device: torch.device) -> float:
     return seconds
 
 
+def _meet(meeting: str, rank: int) -> dist.ProcessGroupGloo:
+    """A group of the two processes, beside the default one of this process if it has one."""
+    return dist.ProcessGroupGloo(dist.FileStore(meeting, 2), rank, 2, timedelta(seconds=PATIENCE_S))
+
+
 def _receive_by_gloo(meeting: str, size: int, device: str) -> None:
-    dist.init_process_group("gloo", init_method=meeting, rank=1, world_size=2)
+    group = _meet(meeting, rank=1)
     weights = torch.zeros(size, dtype=torch.uint8, device=device)
-    dist.barrier()
+    group.barrier().wait()
     for part in weights.split(BUCKET_BYTES):
         bucket = torch.empty(part.shape, dtype=torch.uint8)
-        dist.broadcast(bucket, 0)
+        group.broadcast(bucket, 0).wait()
         part.copy_(bucket)
     _finish(weights)
-    dist.barrier()
-    dist.destroy_process_group()
+    group.barrier().wait()
 
 
 def _receive_by_handle(weights: Queue[Tensor], answers: Queue[Any], size: int, device: str) -> None:

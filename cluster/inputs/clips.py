@@ -66,7 +66,7 @@ class UsableClips:
         if broken is not None:
             return f"{prompt.video}: {broken}"
         facts = self._pool.facts(prompt)
-        outside = decoded_problem(prompt, facts.duration, facts.box_times, facts.moments[0])
+        outside = decoded_problem(prompt, facts.duration, facts.box_times, facts.starts_at)
         if outside is not None:
             return f"prompt {prompt.id}: {outside}"
         tokens = self._encoder.text_tokens(prompt) + facts.tokens

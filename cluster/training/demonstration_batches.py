@@ -54,7 +54,7 @@ class DemonstrationBatches:
     ) -> TrainSample:
         """With the prompt's tokens, by which ranks share the work."""
         encoder, facts = self._system.encoder, self._system.clips.facts(prompt)
-        seen = on_policy_clock(prompt, facts.moments[0])
+        seen = on_policy_clock(prompt, facts.starts_at)
         prompt_ids = encoder.prompt_ids(prompt, facts.tokens)
         return TrainSample(prompt, prompt_ids, encoder.response_ids(self._response(seen, write)), clip)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from rich.console import Console
 
 from benchmarks import gpu_check, gpu_parts
@@ -37,6 +38,14 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_part_runs_on_cpu(name: str, tmp_path: Path) -> None:
     figures = PARTS[name].figures(CPU, tmp_path)
     assert figures and all(isinstance(value, str) for value in figures.values())
+
+
+def test_weights_move_in_a_process_that_has_a_group(tmp_path: Path) -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        assert PARTS["weights between processes"].figures(CPU, tmp_path)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_a_rank_steps_beside_its_plan(tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
-from actors import engine_log
-from actors.engine_log import EngineFailure, end_of, quoting_engine_log
+from actors import engine_death
+from actors.engine_death import EngineFailure, end_of, unless_engine_dies
 from data.failures import describe_failure
 
 
@@ -21,7 +22,9 @@ def died() -> RuntimeError:
 class Worker:
     """Its engine writes why it died where a process of vLLM does, and says only that it did."""
 
-    @quoting_engine_log
+    _engine = None
+
+    @unless_engine_dies
     async def generate(self) -> None:
         import os
 
@@ -42,22 +45,68 @@ def test_the_cause_reaches_the_driver(ray_cluster: None) -> None:
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "worker.err"
     path.write_text("why\n")
-    monkeypatch.setattr(engine_log, "STANDARD_ERROR", str(path))
+    monkeypatch.setattr(engine_death, "STANDARD_ERROR", str(path))
     return path
 
 
-async def ends_with(error: Exception) -> Any:
-    @quoting_engine_log
-    async def fail() -> None:
+class Engine:
+    """Its client marks it as dead, as vLLM's does."""
+
+    errored = False
+    dead_error = died()
+
+
+class Waiting:
+    """A worker whose calls end as they are told to, or not at all."""
+
+    def __init__(self) -> None:
+        self._engine: Any = Engine()
+
+    @unless_engine_dies
+    async def fail(self, error: Exception) -> None:
         raise error
 
-    return await fail()
+    @unless_engine_dies
+    async def wait_for_ever(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    @unless_engine_dies
+    async def be_slow(self) -> str:
+        await asyncio.sleep(3 * engine_death.POLL_SECONDS)
+        return "done"
 
 
 def run(error: Exception) -> None:
-    import asyncio
+    asyncio.run(Waiting().fail(error))
 
-    asyncio.run(ends_with(error))
+
+def test_a_call_that_is_under_way_ends_with_its_engine(log: Path) -> None:
+    async def scene() -> None:
+        worker = Waiting()
+        call = asyncio.ensure_future(worker.wait_for_ever())
+        await asyncio.sleep(2 * engine_death.POLL_SECONDS)
+        assert not call.done()
+        worker._engine.errored = True
+        with pytest.raises(EngineFailure, match="why"):
+            await asyncio.wait_for(call, 30)
+
+    asyncio.run(scene())
+
+
+def test_a_slow_call_of_a_live_engine_ends_by_itself() -> None:
+    assert asyncio.run(Waiting().be_slow()) == "done"
+
+
+def test_a_call_that_is_given_up_is_ended() -> None:
+    async def scene() -> None:
+        call = asyncio.ensure_future(Waiting().wait_for_ever())
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(scene())
 
 
 def test_other_errors_are_left_as_they_are(log: Path) -> None:
@@ -68,7 +117,7 @@ def test_other_errors_are_left_as_they_are(log: Path) -> None:
 
 
 def test_without_a_log_the_error_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_log, "STANDARD_ERROR", "/dev/null")
+    monkeypatch.setattr(engine_death, "STANDARD_ERROR", "/dev/null")
     with pytest.raises(RuntimeError, match="^EngineCore"):
         run(died())
 
