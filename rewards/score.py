@@ -16,6 +16,7 @@ from typing import Annotated, BinaryIO, NoReturn
 
 import typer
 
+from rewards.clock import on_clip_clock
 from rewards.lines import IS_A_LIST, numbered_records
 from rewards.predictions import Sample, parse_sample
 from rewards.result import Score
@@ -118,7 +119,7 @@ def score_sample(sample: Sample, scorers: Mapping[str, Scorer]) -> Score | None:
     scorer = scorers[sample.task]
     if sample.problem or sample.target is None:
         return scorer.zero(sample.problem or "no target")
-    return scorer.score(
+    score = scorer.score(
         sample.response,
         sample.target,
         duration=sample.duration,
@@ -126,6 +127,7 @@ def score_sample(sample: Sample, scorers: Mapping[str, Scorer]) -> Score | None:
         num_options=sample.num_options,
         tokens=sample.tokens,
     )
+    return on_clip_clock(score, sample.starts_at)
 
 
 def score_line(sample: Sample, score: Score, reasons: bool) -> str:

@@ -119,6 +119,7 @@ def sample_records(step: int, groups: Sequence[Group]) -> Iterator[SampleRecord]
                 weight_versions=response.weight_versions,
                 finish_reason=response.finish_reason,
                 tokens=len(response.token_ids),
+                starts_at=group.rollout.starts_at,
                 advantage=advantage,
             )
 

@@ -89,7 +89,9 @@ def test_rewards_are_averaged_by_task_and_component() -> None:
 
 
 def test_a_sample_has_the_score_and_the_advantage_of_its_own_response() -> None:
-    records = list(sample_records(3, GROUPS))
+    late = replace(GROUPS[1], rollout=replace(GROUPS[1].rollout, starts_at=4.0))
+    records = list(sample_records(3, [GROUPS[0], late]))
+    assert [r.starts_at for r in records] == [0.0, 0.0, 4.0, 4.0, 4.0]
     assert [(r.prompt_id, r.index) for r in records] == [
         ("tracking-0", 0),
         ("tracking-0", 1),
