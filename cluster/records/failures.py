@@ -61,8 +61,8 @@ def why_zero(sample: EvalSample) -> str | None:
 
 
 def _common(sample: EvalSample) -> str:
-    """The reason without what is this sample's alone: its clip, its id, numbers, what is quoted of it, what is said twice,
-    and how parts that were read missed.
+    """The reason without what is this sample's alone: its clip, its id, numbers, what is quoted of it, what is said
+    twice, and how parts that were read missed.
     """
     text = (sample.score.unread if sample.score else None) or why_zero(sample) or "no reason given"
     for own in (f"{sample.prompt.video}: ", f"prompt {sample.prompt.id}: ", sample.prompt.video):
