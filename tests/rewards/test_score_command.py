@@ -319,3 +319,10 @@ def test_an_answer_to_a_picture_that_starts_late_is_scored_on_the_policys_clock(
     assert "count from the first frame, at 4 s" in scores[3]["reason"]
     assert run.stderr.count("starts_at must be 0 or more seconds") == 4
     assert "line 8: starts_at must be 0 or more seconds, below the clip's 30 s, found 30.0" in run.stderr
+
+
+def test_a_file_of_which_nothing_can_be_scored_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    unscored = {"id": 1, "task": "dancing", "response": "x", "target": {}}
+    no_target = line("a", "temporal_grounding", "1 to 2", {"interval": [1]})
+    assert score(write(tmp_path, [unscored, no_target])).returncode == 2
+    assert score(write(tmp_path, [unscored, no_target, GOOD[0]])).returncode == 1
