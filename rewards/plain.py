@@ -133,6 +133,14 @@ def without_markup(text: str) -> str:
     return _blanked(_struck(text), _MARKUP)
 
 
+def without_emphasis(text: str) -> str:
+    """A text without what Markdown puts around its words: bold, italics, code. Its other marks are its own."""
+    for character, pattern in _MARKUP:
+        if character in "*_`" and character in text:
+            text = pattern.sub(lambda found: found[found.re.groups] if found.re.groups else "", text)
+    return text
+
+
 def without_marks(text: str) -> str:
     """As `without_markup`, with blanks for pairs of quotation marks too."""
     return _blanked(without_markup(text), _QUOTES)
