@@ -9,6 +9,7 @@ from rewards.spec import Constant, Items, Part, TaskOptions, TaskSpec
 from rewards.targets import read_text_target, text_problem
 from rewards.texts import read_text, word_accuracy
 
+
 def _accuracy(text: str, truth: str) -> float:
     """Of the answer as it stands or without the marks of Markdown: they are the answer's, or stand on the sign too."""
     return max(word_accuracy(reading, truth) for reading in {text, without_emphasis(text)})

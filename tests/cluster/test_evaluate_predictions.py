@@ -382,7 +382,7 @@ def test_what_only_training_minds_is_no_mistake(recipe: Path) -> None:
         f"extends: {local}\nrun: {{name: x, output_dir: {recipe.parent}/runs}}\n"
         f"data: {{datasets: [{entry}], eval_datasets: [{entry}]}}\n"
     )
-    with pytest.raises(ConfigError, match="learned as `direct` asks for them"):
+    with pytest.raises(ConfigError, match="annotations hold answers and no think part"):
         load_config(recipe)
     done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}])
     assert done.exit_code == 0, done.output
