@@ -54,6 +54,8 @@ def apply_custom_reward(
     except Exception as error:  # noqa: BLE001
         return {COMPONENT: 0.0}, f"custom reward raised {error!r}"
     bad = {key: part for key, part in rewards.items() if not math.isfinite(part)}
-    if bad:
-        return dict.fromkeys(rewards, 0.0), f"custom reward returned {bad}"
+    total = sum(rewards.values())
+    if not math.isfinite(total) or not rewards:
+        more = "" if bad or not rewards else f", whose sum is {total}"
+        return dict.fromkeys(rewards or (COMPONENT,), 0.0), f"custom reward returned {bad or rewards}{more}"
     return rewards, None

@@ -1,8 +1,8 @@
 """Check datasets before a run: `python -m data.check --config X.yaml [data.field=value ...]`, or of one dataset
 `--format F --annotations A --videos V`.
 
-Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing read:
-arguments that cannot be used, none of the datasets can be read, or those that can are empty.
+Prints what is in them and every problem with its place. Exit code: 0 all fine, 1 there are problems, 2 nothing can be
+used: the arguments, none of the datasets, no entry of them, or no clip.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from data.check_config import read_specs
 from data.check_facts import facts_by_task, spread
 from data.check_report import DatasetReport, show
 from data.json_option import JsonFile
+from data.limits import reason_of
 from data.readers import READERS, DatasetError, DatasetSpec, Reading, read
 from data.schema import ClipKey, decoded_problem
 from rewards.terminal import Terminal
@@ -69,7 +70,7 @@ def main(
 
 
 def _exit_code(reports: Sequence[DatasetReport]) -> int:
-    if not any(report.entries for report in reports):
+    if not any(report.decoded if report.clips else report.prompts for report in reports):
         return 2
     return 1 if any(report.problems for report in reports) else 0
 
@@ -105,7 +106,7 @@ def _report(spec: DatasetSpec) -> tuple[DatasetReport, Reading]:
         try:
             reading = read(spec)
         except (DatasetError, OSError) as error:
-            return DatasetReport(spec, problems=[str(error)]), Reading()
+            return DatasetReport(spec, problems=[reason_of(error)]), Reading()
         empty = [] if reading.entries else [f"{spec.annotations}: {reading.nothing_left(())}"]
         report = DatasetReport(
             spec,

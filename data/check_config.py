@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from data.limits import MAX_YAML_BYTES, read_file
+from data.limits import MAX_YAML_BYTES, read_file, reason_of
 from data.readers import DatasetError, DatasetSpec
 from data.yaml_text import read_value, yaml_reason
 
@@ -82,8 +82,10 @@ def _override(data: dict[str, Any], override: str) -> None:
 def _load(path: Path) -> dict[str, Any]:
     try:
         content = read_value(read_file(path, MAX_YAML_BYTES).decode())
+    except OSError as error:
+        raise DatasetError(reason_of(error)) from error
     # ValueError: not UTF-8.
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise DatasetError(f"{path}: cannot be read: {yaml_reason(error)}") from error
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: expected sections, found {type(content).__name__}")

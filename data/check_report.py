@@ -71,8 +71,13 @@ def _table(task: str, facts: TaskFacts) -> Table:
 def _summary(report: DatasetReport) -> str:
     seconds = f", {report.durations.mean:.2f} s on average" if report.durations else ""
     decoded = f", {report.decoded:,} of {report.clips:,} clips decode" if report.clips else ""
+    if report.prompts and not report.clips:
+        decoded = ", no clip was decoded"
+    usable = (
+        f"{report.prompts:,} usable by {'its annotation' if report.entries == 1 else 'their annotations'}"
+    )
     return (
-        f"{_counted(report.entries, 'entry', 'entries')}, {report.prompts:,} usable, "
+        f"{_counted(report.entries, 'entry', 'entries')}, {usable}, "
         f"{_counted(report.videos, 'video', 'videos')}{seconds}{decoded}; "
         f"{_counted(len(report.problems), 'problem', 'problems')}, "
         f"{_counted(len(report.warnings), 'warning', 'warnings')}"

@@ -109,6 +109,38 @@ def picture_kind(path: str | os.PathLike[str]) -> str | None:
     return next((kind for magic, kind in _PICTURES if head.startswith(magic)), None)
 
 
+def gif_is_cut(path: str | os.PathLike[str]) -> bool:
+    """Whether a GIF ends within one of its blocks (GIF89a specification, sections 15 to 27).
+
+    One that ends after a block is whole, though the byte that says so be missing; what follows that byte is no GIF.
+
+    Raises:
+        OSError: there is no such path, or it may not be read.
+    """
+    with open(path, "rb") as file:
+        screen = file.read(13)
+        file.seek(_colours(screen[10:11]), os.SEEK_CUR)
+        while (kind := file.read(1)) not in (b"", b";"):
+            skipped = 1 if kind == b"!" else 9
+            head = file.read(skipped)
+            if len(head) < skipped:
+                return True
+            if kind == b",":
+                file.seek(_colours(head[8:]) + 1, os.SEEK_CUR)
+            while length := file.read(1):
+                if length == b"\0":
+                    break
+                file.seek(length[0], os.SEEK_CUR)
+            else:
+                return True
+        return file.tell() > os.fstat(file.fileno()).st_size
+
+
+def _colours(flags: bytes) -> int:
+    """Bytes of the table of colours that the flags of a GIF's block announce."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
 def is_image(path: str | os.PathLike[str]) -> bool:
     """Whether a file is read as a picture. A GIF is read as a video, and so is a stream of JPEGs.
 

@@ -21,7 +21,8 @@ EVEN = 1.5
 SLOW = 3.0
 # A decoder may keep so many pictures back at the end of a file.
 KEPT_BACK = 2
-CONVERT = "convert it (ffmpeg -i FILE -c:v libx264 FILE.mp4)"
+# Only the reader knows how fast it was recorded.
+NO_TIMES = "its frames have no times: convert it at its true frame rate (ffmpeg -r FPS -i FILE -c:v libx264 FILE.mp4)"
 
 
 class UnconfirmedFrames(Exception):
@@ -102,7 +103,7 @@ def _filled(times: Sequence[int | None], stream: Any) -> list[int]:
     known = [number for number, time in enumerate(times) if time is not None]
     values = [time for time in times if time is not None]
     if not known:
-        raise ValueError(f"its frames have no times: {CONVERT}")
+        raise ValueError(NO_TIMES)
     if values != sorted(values):
         worst = max(earlier - later for earlier, later in pairwise(values))
         _require_forward(worst, 0, stream)

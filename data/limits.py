@@ -109,6 +109,15 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
     return open(path, "rb")
 
 
+def reason_of(error: Exception) -> str:
+    """Why a path cannot be used, with its name once and no number of an error: `a.jsonl: No such file or directory`."""
+    if isinstance(error, IsADirectoryError):
+        return f"{error.filename}: is a folder, where a file is wanted"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """The content of a regular file of at most so many bytes. Raises `OSError` of any other."""
     with open_file(path) as file:

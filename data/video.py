@@ -126,7 +126,9 @@ def decode_clip(
             return _decode(source, path, contract, box_frames, span)
     # ValueError is what sources and contract raise for what they cannot use; the others come from damaged numbers.
     except (ValueError, ArithmeticError, RuntimeError, OSError) as error:
-        raise ClipError(path, getattr(error, "strerror", None) or str(error)) from error
+        reason = getattr(error, "strerror", None) or str(error)
+        # Of a picture in a folder the name says which; the path of one alone is told with the error.
+        raise ClipError(path, reason.removeprefix(f"{os.path.basename(path)}: ")) from error
 
 
 def _decode(
@@ -163,6 +165,8 @@ def _within(span: Span | None, source: FrameSource) -> tuple[int, np.ndarray, fl
     start, stop = span[0], min(span[1], source.end)
     if start >= source.end - FRAME_TOLERANCE:
         raise ValueError(f"the span {list(span)} starts past the end at {source.end:.2f} s")
+    if stop - FRAME_TOLERANCE <= source.times[0]:
+        raise ValueError(f"the span {list(span)} ends before the picture starts, at {source.times[0]:.2f} s")
     first = max(0, int(np.searchsorted(source.times, start + FRAME_TOLERANCE, side="right")) - 1)
     beyond = int(np.searchsorted(source.times, stop - FRAME_TOLERANCE))
     return first, np.maximum(source.times[first:beyond] - start, 0.0), stop - start

@@ -22,7 +22,8 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 
-from data.frame_times import UnconfirmedFrames, list_frames, list_packets
+from data.file_kind import gif_is_cut
+from data.frame_times import NO_TIMES, UnconfirmedFrames, list_frames, list_packets
 from data.limits import MAX_FRAMES, MAX_VIDEO_PIXELS, TooLarge, at_most, require_pixels, require_time
 
 # Only files: neither a playlist nor a container may make FFmpeg open an address or another file.
@@ -35,6 +36,8 @@ PLAYLISTS = frozenset({"hls", "dash", "concat", "sdp", "imf", "image2", "rtsp", 
 HOLDS_TIMES = frozenset({"mov", "matroska", "mpegts"})
 # These hold none at all; see `data.frame_times`.
 COUNTS_TIMES = frozenset({"avi", "asf"})
+# Streams without a container: FFmpeg takes them to have 25 frames a second.
+GUESSES_TIMES = frozenset({"mjpeg", "obu"})
 # Their headers tell when the file ends, so that one which ends earlier is known to be cut short.
 DECLARES_LENGTH = frozenset({"mov", "matroska", "avi", "flv"})
 # An end this much before the declared one, seconds or share of the length, is a cut and no rounding.
@@ -66,6 +69,10 @@ class VideoFile:
         self._in_order = in_order
         with self._open() as (container, stream):
             names, base = _names(container), stream.time_base
+            if GUESSES_TIMES & names:
+                raise ValueError(NO_TIMES)
+            if "gif" in names and gif_is_cut(path):
+                raise ValueError("cut short: it ends within a picture")
             self._stored_aspect = self.pixel_aspect = float(stream.sample_aspect_ratio or 1)
             declared = _declared_end(container, stream) if DECLARES_LENGTH & names else None
             start = _start(container, stream)
@@ -180,14 +187,21 @@ class VideoFile:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[Any, Any]]:
+        # FFmpeg takes `a%d.jpg` to name a series of pictures, whatever it holds: such a name is kept from it.
+        is_pattern = "%" in os.path.basename(self._path)
+        descriptor = os.open(self._path, os.O_RDONLY) if is_pattern else None
+        path = os.path.abspath(self._path) if descriptor is None else f"/dev/fd/{descriptor}"
         try:
-            container = av.open(f"file:{os.path.abspath(self._path)}", options=OPTIONS)
+            container = av.open(f"file:{path}", options=OPTIONS)
         except NO_MEMORY as error:
             raise MemoryError from error
         except av.FFmpegError as error:
             raise ValueError(
                 "cannot be opened as a video: damaged, cut short or of an unknown kind"
             ) from error
+        finally:
+            if descriptor is not None:  # FFmpeg has opened the file anew
+                os.close(descriptor)
         try:
             with container:
                 if PLAYLISTS & _names(container):

@@ -34,11 +34,15 @@ def compute_advantages(rewards: Tensor, kind: Advantages, eps: float = 1e-4) -> 
         [groups, G], float64. Standard deviations are the sample's (n - 1), as in VideoChat-R1's released trainer.
 
     Raises:
-        ValueError: G < 2, which has no group to compare with.
+        ValueError: G < 2, which has no group to compare with, or a reward is NaN or infinite.
     """
     if rewards.ndim != 2 or rewards.shape[1] < 2:
         raise ValueError(f"rewards must be [groups, G] with G >= 2, found {list(rewards.shape)}")
     rewards = rewards.double()
+    for group, response in (~rewards.isfinite()).nonzero().tolist():
+        raise ValueError(
+            f"group {group}, response {response} has a reward of {float(rewards[group, response])}"
+        )
     equal = (rewards == rewards[:, :1]).all(dim=1, keepdim=True)
     # The rounded mean of equal rewards need not be one of them.
     centred = (rewards - rewards.mean(dim=1, keepdim=True)).masked_fill(equal, 0.0)

@@ -12,25 +12,56 @@ from rewards.result import Unreadable
 
 Box = tuple[float, float, float, float]
 
-_BOX = rf"\[\s*+{NUMBER}(?:\s*+,\s*+{NUMBER}){{3}}\s*+\]"
-_BOX_LIST = re.compile(rf"\[\s*+{_BOX}(?:\s*+,\s*+{_BOX})*\s*+(?:,\s*+)?\]")
-_OPENS_A_LIST = re.compile(r"\[\s*+\[")
-_SEPARATORS = str.maketrans("[],", "   ")
+_FOUR = rf"\s*+{NUMBER}(?:\s*+,\s*+{NUMBER}){{3}}\s*+"
+_BOX = rf"(?:\[{_FOUR}\]|\({_FOUR}\))"
+_BOXES = rf"\s*+{_BOX}(?:\s*+,\s*+{_BOX})*\s*+(?:,\s*+)?"
+_BOX_LIST = re.compile(rf"\[{_BOXES}\]|\({_BOXES}\)")
+_BOX_OR_LIST = re.compile(rf"{_BOX}|{_BOX_LIST.pattern}")
+_SEPARATORS = str.maketrans("[](),", "     ")
+# The keys of JSON objects that name two corners or a box, in this order alone, and of one that names the whole answer.
+_CORNERS = tuple(
+    re.compile(
+        r"\{" + ",".join(rf"""\s*+["']?{key}["']?\s*+:\s*+({NUMBER})\s*+""" for key in keys.split()) + r"\}"
+    )
+    for keys in ("x1 y1 x2 y2", "x0 y0 x1 y1", "xmin ymin xmax ymax", "x_min y_min x_max y_max")
+)
+_KEY = r"""\{\s*+["']?(?:bbox|box)(?:es)?(?:_2d)?["']?\s*+:\s*+"""
+_NAMED = re.compile(rf"{_KEY}({_BOX})\s*+\}}")
+_ALL_NAMED = re.compile(rf"{_KEY}({_BOX_LIST.pattern})\s*+\}}")
 
 
 def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
     """Read a list of exactly `count` boxes of four finite numbers, and nothing beside it.
 
+    Brackets are square or round. A box may be an object, `{"bbox_2d": [0.1, 0.2, 0.5, 0.6]}` or `{"x1": 0.1, "y1": 0.2,
+    "x2": 0.5, "y2": 0.6}`, as models are used to write it in pixels: its numbers must be from 0 to 1.
+
     Returns:
-        The boxes as written: they may be inverted, empty or reach beyond 0-1.
+        The boxes as written: they may be inverted, empty or, outside objects, reach beyond 0-1.
 
     Raises:
         Unreadable: anything else.
     """
+    return _read(answer, count, _BOX_LIST)
+
+
+def read_box(answer: str) -> Box:
+    """Read one box, `[0.1, 0.2, 0.5, 0.6]`, alone or as a list of one, and nothing beside it; see `read_boxes`.
+
+    Raises:
+        Unreadable: anything else.
+    """
+    return _read(answer, 1, _BOX_OR_LIST)[0]
+
+
+def _read(answer: str, count: int, form: re.Pattern[str]) -> tuple[Box, ...]:
     text = answer.strip()
-    if not _BOX_LIST.fullmatch(text):
+    has_keys = False
+    if not form.fullmatch(text):
         text = without_markup(plain(answer)).strip()
-        if not _BOX_LIST.fullmatch(text):
+        has_keys = "{" in text
+        text = _without_keys(text) if has_keys else text
+        if not form.fullmatch(text):
             raise Unreadable("the answer is not a list of [x0, y0, x1, y1] boxes")
     spelled = text.translate(_SEPARATORS).split()  # it matched: between separators there is nothing else
     if len(spelled) != 4 * count:
@@ -40,17 +71,17 @@ def read_boxes(answer: str, count: int) -> tuple[Box, ...]:
     numbers = [float(number) for number in spelled]
     if not all(map(math.isfinite, numbers)):
         raise Unreadable("a coordinate is not finite")
+    if has_keys and not all(0 <= number <= 1 for number in numbers):
+        raise Unreadable("an object with coordinates beyond 0 to 1, which may be pixels")
     return tuple([(x0, y0, x1, y1) for x0, y0, x1, y1 in zip(*[iter(numbers)] * 4, strict=True)])
 
 
-def read_box(answer: str) -> Box:
-    """Read one box of four finite numbers, `[0.1, 0.2, 0.5, 0.6]`, alone or as a list of one, and nothing beside it.
-
-    Raises:
-        Unreadable: anything else.
-    """
-    text = without_markup(plain(answer)).strip()
-    return read_boxes(text if _OPENS_A_LIST.match(text) else f"[{text}]", 1)[0]
+def _without_keys(text: str) -> str:
+    for corners in _CORNERS:
+        text = corners.sub(r"[\1, \2, \3, \4]", text)
+    text = _NAMED.sub(r"\1", text)
+    whole = _ALL_NAMED.fullmatch(text)
+    return whole[1] if whole else text
 
 
 def clip(box: Box) -> Box:

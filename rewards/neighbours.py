@@ -6,7 +6,7 @@ An outline is a text in which every figure is the one character `FIGURE` and eve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rewards import words
@@ -17,6 +17,8 @@ from rewards.words import any_of
 FIGURE = "\ue000"
 # How far before a figure a word can be that changes it, characters.
 REACH = 100
+# How much of what was refused is quoted, characters.
+QUOTED = 30
 
 _F = FIGURE
 _CURRENCIES = "$£€¥₹"
@@ -30,7 +32,8 @@ _SAID_WRONG = (
     r"(?:(?:not|wrong|incorrect|false)\b|n['’]t\b)"
 )
 _ANYWHERE = re.compile(
-    rf"[%‰{ODD_FIGURE}✗✘❌❎✖]|~~|{any_of(words.CJK_KINDS)}|最后|最後|倒数|倒數|{_SAID_WRONG}|{_F} ?[?,] ?no\W*\Z"
+    rf"[%‰{ODD_FIGURE}✗✘❌❎✖]|~~|{any_of(words.CJK_KINDS)}|最后|最後|倒数|倒數|{_F} ?: {_F}|{_SAID_WRONG}"
+    rf"|{_F} ?[?,] ?no\W*\Z"
     r"|\bat (?:most|least)\b|\bunits?\b ?[:=]|\b(?:from|before|of) the (?:very )?end\b|thing but ",
     re.IGNORECASE,
 )
@@ -69,24 +72,40 @@ class Neighbours:
     kinds: frozenset[str]
     multiples: frozenset[str]
 
-    def check(self, outline: str) -> None:
-        """Raises `Unreadable` where something beside a figure of the outline may make it another value or kind."""
+    def check(self, outline: str, spelt: Sequence[str]) -> None:
+        """See that nothing beside a figure of the outline may make it another value or kind.
+
+        Args:
+            spelt: The figures of the outline as they are written.
+
+        Raises:
+            Unreadable: something may; it is quoted.
+        """
+        if changed := self._changed(outline):
+            place, piece = changed
+            figures = iter(spelt[outline.count(_F, 0, place) :])
+            piece = re.sub(_F, lambda found: next(figures), piece).strip()
+            piece = piece.replace("”", '"')
+            quoted = f"{piece[:QUOTED]}…" if len(piece) > QUOTED else piece
+            raise Unreadable(f"what stands beside a number may change its value or kind: “{quoted}”")
+
+    def _changed(self, outline: str) -> tuple[int, str] | None:
+        """Where a piece of the outline that may change a figure begins, and the piece; None where there is none."""
         first = outline.find(_F)
         if first < 0:
-            return
-        are_changed = (
-            _ANYWHERE.search(outline)
-            or _A_PART_MORE.search(outline)
-            or self.kinds.intersection(_WORD.findall(outline.lower()))
-            or self.multiples.intersection(_WORD.findall(outline[first:].lower()))
-            or any(self._is_changed(outline, place) for place in _places(outline, first))
-        )
-        if are_changed:
-            raise Unreadable("what stands beside a number may change its value or kind")
-
-    def _is_changed(self, outline: str, place: int) -> bool:
-        before = outline[max(0, place - REACH) : place]
-        return bool(self.follows.match(outline, place) or self.ahead.search(before))
+            return None
+        if found := _ANYWHERE.search(outline) or _A_PART_MORE.search(outline):
+            return found.start(), found[0]
+        said = self.kinds.intersection(_WORD.findall(outline.lower()))
+        if said := said or self.multiples.intersection(_WORD.findall(outline[first:].lower())):
+            return first, min(said)
+        for place in _places(outline, first):
+            if self.follows.match(outline, place):
+                return place, outline[place : place + QUOTED]
+            start = max(0, place - REACH)
+            if ahead := self.ahead.search(outline[start:place]):
+                return start + ahead.start(), ahead[0] + _F
+        return None
 
 
 def _places(outline: str, first: int) -> Iterator[int]:
@@ -95,13 +114,13 @@ def _places(outline: str, first: int) -> Iterator[int]:
         first = outline.find(_F, first + 1)
 
 
-def _what_follows(cjk: str) -> re.Pattern[str]:
+def _what_follows(cjk: str, *more: str) -> re.Pattern[str]:
     said = rf"(?<=\s){any_of(words.FUNCTION_WORDS)}(?![\w'’-])|(?:to|and) ?{_F}"
     punctuation = rf"[.,;:?。；、…](?![^\W_]|{_F})"
     dash = rf"(?:-{{1,3}}|[–~→]) ?[~≈]? ?{_F}|(?<=\s)[-–]\s"
     beside = rf"{any_of(cjk)}++(?![{CJK}])"
     aside = r"(?<=\s)[(\[](?! ?(?:k|m|bn|h|hr|min|ms|us) ?[)\]])"
-    fine = rf"\Z|{punctuation}|{dash}|{aside}|{said}|{beside}"
+    fine = "|".join((r"\Z", punctuation, dash, aside, said, beside, *more))
     return re.compile(rf"{_F}(?! ?(?:[)\]}}」』】] ?)*+(?:{fine}))", re.IGNORECASE)
 
 
@@ -113,7 +132,8 @@ def _what_is_ahead(touching: str, *more: str) -> re.Pattern[str]:
 
 
 TIMES = Neighbours(
-    follows=_what_follows(words.CJK_FUNCTION_WORDS),
+    # Of a number it is the factorial.
+    follows=_what_follows(words.CJK_FUNCTION_WORDS, r"!++\Z"),
     ahead=_what_is_ahead(""),
     kinds=frozenset(words.KINDS.split()),
     multiples=frozenset(),

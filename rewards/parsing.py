@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewards.result import Unreadable
+from rewards.templates import TEMPLATES, layout
 
 _TAG = re.compile(r"(</?(?:think|answer|glue)>)")
 
@@ -28,10 +29,12 @@ class Blocks:
 
         White space may stand around the blocks and nowhere else outside them; no block may be blank.
         """
-        if self.tags != [tag for block in order for tag in (f"<{block}>", f"</{block}>")]:
-            return (
-                f"not exactly one {', then one '.join(f'<{block}> block' for block in order)}, and no other"
-            )
+        if self.tags != _tags(order):
+            wanted = ", then one ".join(f"<{block}> block" for block in order)
+            answer = [block for block in order if block != "think"]
+            fits = [name for name in TEMPLATES if self.tags == _tags(layout(answer, name))]
+            hint = f" (the tags found fit the template {fits[0]})" if fits else ""
+            return f"not exactly one {wanted}, and no other{hint}"
         if any(text.strip() for text in self.texts[::2]):
             return "text outside the blocks"
         return None if all(text.strip() for text in self.texts[1::2]) else "an empty block"
@@ -52,6 +55,10 @@ class Blocks:
             return self.texts[last]
         inside = zip(self.texts[first + 1 : last], tags[first + 1 : last], strict=True)
         return "".join(piece for pair in inside for piece in pair) + self.texts[last]
+
+
+def _tags(order: Sequence[str]) -> list[str]:
+    return [tag for block in order for tag in (f"<{block}>", f"</{block}>")]
 
 
 def find_blocks(response: str) -> Blocks:

@@ -104,6 +104,8 @@ _TAG = r"</?[A-Za-z][A-Za-z_]++>"
 _STRUCK = re.compile(r"</?(?:s|del|strike)>")
 # A character that a text must hold for the pattern to be tried, and the pattern: its last group stays, if it has one.
 _MARKUP = (
+    # Which question of several is answered.
+    ("Q", re.compile(r"\A\s*+Q[0-9]{1,2}\s?:(?=[\s\[(])")),
     ("`", re.compile(r"```(?:json|text)?")),
     # `<b>` without an end is an option: `<B> a cat`.
     ("<", re.compile(r"<([bipu])>([^<>]*+)</\1>")),
@@ -112,6 +114,8 @@ _MARKUP = (
     ("\\", re.compile(r"\\[()\[\]]")),
     ("$", _around("$", r"\$", r"\$")),
     ("*", _around("*", r"(\*{1,3}+)", r"\1")),
+    # Bold that was never ended, or never begun: a power has a number on either side.
+    ("*", re.compile(r"\A\s*+\*{2,3}+(?=[^\s*])|(?<=[^\s*])\*{2,3}+\s*+\Z")),
     ("_", _around("_", r"(_{1,3}+)", r"\1")),
     ("`", _around("`", "`", "`")),
 )
@@ -127,6 +131,14 @@ _QUOTES = (
 def without_markup(text: str) -> str:
     """A plain text with blanks for what surrounds a value: Markdown, tags, code fences and commands of LaTeX."""
     return _blanked(_struck(text), _MARKUP)
+
+
+def without_emphasis(text: str) -> str:
+    """A text without what Markdown puts around its words: bold, italics, code. Its other marks are its own."""
+    for character, pattern in _MARKUP:
+        if character in "*_`" and character in text:
+            text = pattern.sub(lambda found: found[found.re.groups] if found.re.groups else "", text)
+    return text
 
 
 def without_marks(text: str) -> str:

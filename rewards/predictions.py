@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.baselines import written
+from rewards.clock import on_policy_clock, starts_at_problem
 from rewards.lines import NotUtf8, decode
 from rewards.scoring import check_duration, read_target, score_response
 from rewards.targets import BadTarget, is_number
@@ -24,11 +25,12 @@ class Sample:
         id: None where the line has none that is a string or a number.
         task: None where it could not be read or is unknown.
         response: The text to score.
-        target: None where it does not fit the task.
-        duration: Length of the clip in seconds, where known.
+        target: None where it does not fit the task; its times are on the policy's clock.
+        duration: Length of the clip on that clock in seconds, where known.
         options: Answer texts of a choice question, where known.
         num_options: How many options the question has, where known.
         tokens: Length of the response, where known.
+        starts_at: When that clock starts on the clip's, seconds; see `rewards.clock`.
         problem: Why the line is bad and scores 0, or None.
     """
 
@@ -40,6 +42,7 @@ class Sample:
     options: tuple[str, ...] = ()
     num_options: int | None = None
     tokens: int | None = None
+    starts_at: float = 0.0
     problem: str | None = None
 
 
@@ -69,7 +72,8 @@ def parse_sample(line: bytes) -> Sample:
     """Read one line `{"id", "task", "response", "target", "duration"}`; never raises.
 
     `duration` may be missing or null where it is unknown. `options` (a list) or `num_options` gives the range
-    of letters; `tokens` is the length of the response.
+    of letters; `tokens` is the length of the response, and `starts_at` the second of the clip that its times count
+    from.
     """
     try:
         fields = json.loads(decode(line), parse_constant=_refuse_constant)
@@ -94,16 +98,23 @@ def _from_fields(fields: Mapping[str, Any]) -> Sample:
     target_problem = _target_problem(task, fields) if task and "target" in fields else None
     if target_problem:
         problems.append(target_problem)
+    starts_at = fields.get("starts_at") or 0.0
     target_is_usable = task is not None and "target" in fields and target_problem is None
+    target, duration = (
+        on_policy_clock(fields["target"], fields.get("duration"), starts_at)
+        if target_is_usable
+        else (None, None)
+    )
     return Sample(
         id=fields.get("id") if _is_id(fields.get("id")) else None,
         task=task,
         response=fields["response"] if isinstance(fields.get("response"), str) else "",
-        target=fields["target"] if target_is_usable else None,
-        duration=fields.get("duration") if target_is_usable else None,
+        target=target,
+        duration=duration,
         options=_options(fields) if target_is_usable else (),
         num_options=_num_options(fields) if target_is_usable else None,
         tokens=fields["tokens"] if type(fields.get("tokens")) is int else None,
+        starts_at=starts_at if target_is_usable else 0.0,
         problem="; ".join(problems) or None,
     )
 
@@ -127,7 +138,7 @@ def _target_problem(task: str, fields: Mapping[str, Any]) -> str | None:
         read_target(task, fields["target"], _options(fields) or _num_options(fields))
     except BadTarget as error:
         return str(error)
-    return None
+    return starts_at_problem(fields.get("starts_at") or 0.0, fields.get("duration"))
 
 
 def _is_id(value: object) -> bool:

@@ -36,7 +36,9 @@ _TIME_UNIT = rf"(?-i:[hm])|{any_of(' '.join(TIME_UNITS.keys() - {'h', 'm'}))}"
 _UNIT = rf"\s*+({_TIME_UNIT})(?:(?!{_LETTER})|(?=(?:to|and)[\s\d]))(?:\.(?!\w))?"
 # `MM` and `G` are no measures, and `5m` may be five million.
 _MEASURE = rf"(?:\s*+((?-i:(?<=\s)m|{any_of(MEASURES)}))(?!{_LETTER}))"
-_TIME = re.compile(rf"({_SIGN})?({_DIGITS})(?:{_UNIT})?", re.IGNORECASE)
+# Of subtitles (SRT): the milliseconds stand after a comma.
+_SRT = r"[0-9]{2}:[0-9]{2}:[0-9]{2},[0-9]{3}(?![0-9.:]|,[0-9])"
+_TIME = re.compile(rf"({_SIGN})?({_SRT}|{_DIGITS})(?:{_UNIT})?", re.IGNORECASE)
 _NUMBER = re.compile(rf"({_SIGN})?({_GROUPED}|{_DIGITS}){_MEASURE}?", re.IGNORECASE)
 
 _PLAIN_NUMBER = r"(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
@@ -82,17 +84,19 @@ def find_times(text: str) -> Found:
     Raises:
         Unreadable: one is not read with all that belongs to it, or is longer than 32 characters.
     """
-    found = _find(without_marks(plain(text)), _TIME, TIME_UNITS)
-    TIMES.check(found.outline)
+    text = without_marks(plain(text))
+    found = _find(text, _TIME, TIME_UNITS)
+    TIMES.check(found.outline, [text[figure.start : figure.end] for figure in found.figures])
     return found
 
 
 def find_numbers(text: str) -> Found:
     """Every figure of a text as a number, whatever measure it is of. Raises as `find_times` does."""
-    found = _find(without_marks(plain(text)), _NUMBER, {})
+    text = without_marks(plain(text))
+    found = _find(text, _NUMBER, {})
     if any(figure.is_whole_time for figure in found.figures):
         raise Unreadable("a clock time instead of a number")
-    NUMBERS.check(found.outline)
+    NUMBERS.check(found.outline, [text[figure.start : figure.end] for figure in found.figures])
     return found
 
 
@@ -129,6 +133,7 @@ def _figure(match: re.Match[str], sign: str, units: Mapping[str, float]) -> Figu
     is_clock = ":" in spelt
     scale = units.get(unit)
     if is_clock:
+        spelt = spelt.replace(",", ".")
         # With a unit, only of what its last field counts or, of two fields, its first: `1:05 min`.
         if not _CLOCK.fullmatch(spelt) or (scale or 1.0) > (60.0 if spelt.count(":") == 1 else 1.0):
             raise Unreadable(f"{spelt} is no time")

@@ -16,6 +16,7 @@ from typing import Annotated, BinaryIO, NoReturn
 
 import typer
 
+from rewards.clock import on_clip_clock
 from rewards.lines import IS_A_LIST, numbered_records
 from rewards.predictions import Sample, parse_sample
 from rewards.result import Score
@@ -58,7 +59,7 @@ def main(
         bool, typer.Option("--reasons", help="Say on each line why components of its score are 0.")
     ] = False,
 ) -> None:
-    """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 nothing could be scored.
+    """Score responses by rule. Exit code: 0 all lines fine, 1 some were bad, 2 no line could be scored.
 
     It prints means of rewards. A benchmark's own metrics, with intervals and over all of its prompts:
     python -m cluster.evaluate --config X.yaml --predictions FILE.
@@ -80,14 +81,14 @@ def main(
             summary.add(sample, score)
             if score is not None:
                 print(score_line(sample, score, reasons), file=output)
-    if summary.is_empty:
+    if not summary.lines:
         stop(f"{input_path} holds no samples")
     console.print(summary.table())
     zeros = summary.bad - summary.unscored
     tell(f"bad lines: {summary.bad} (scored 0: {zeros}, unscored lines: {summary.unscored})")
     if summary.odd:
         tell(f"odd targets: {summary.odd}, which count as they are; the first: {summary.first_odd}")
-    raise typer.Exit(1 if summary.bad else 0)
+    raise typer.Exit(2 if summary.bad == summary.lines else 1 if summary.bad else 0)
 
 
 def read_samples(file: BinaryIO, name: str) -> Iterator[Sample]:
@@ -118,7 +119,7 @@ def score_sample(sample: Sample, scorers: Mapping[str, Scorer]) -> Score | None:
     scorer = scorers[sample.task]
     if sample.problem or sample.target is None:
         return scorer.zero(sample.problem or "no target")
-    return scorer.score(
+    score = scorer.score(
         sample.response,
         sample.target,
         duration=sample.duration,
@@ -126,6 +127,7 @@ def score_sample(sample: Sample, scorers: Mapping[str, Scorer]) -> Score | None:
         num_options=sample.num_options,
         tokens=sample.tokens,
     )
+    return on_clip_clock(score, sample.starts_at)
 
 
 def score_line(sample: Sample, score: Score, reasons: bool) -> str:

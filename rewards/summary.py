@@ -50,9 +50,9 @@ class Summary:
             self.first_odd = self.first_odd or f"id {sample.id!a}: {odd}"
 
     @property
-    def is_empty(self) -> bool:
-        """Whether no line was counted."""
-        return not self._scores and not self.unscored
+    def lines(self) -> int:
+        """Number of lines, bad ones included."""
+        return self.unscored + sum(map(len, self._scores.values()))
 
     @property
     def bad(self) -> int:

@@ -143,7 +143,7 @@ def interval_problem(interval: object, duration: float | None) -> str | None:
     if duration is None:
         return "missing duration, which a target with times needs"
     if not isinstance(interval, list) or len(interval) != 2 or not are_numbers(interval):
-        return f"target interval must be [start, end] in seconds, found {interval!r:.60}"
+        return f"target interval must be [start, end], two numbers of seconds, found {interval!r:.60}"
     start, end = interval
     if not start < end:
         return f"target interval {interval} must satisfy start < end"

@@ -186,19 +186,18 @@ def _reward(config: RunConfig) -> Iterator[Problem]:
 def _cold_start(config: RunConfig) -> Iterator[Problem]:
     if not config.has_cold_start:
         return
-    synthetic = config.trains_on_synthetic
-    if config.data.template != ("thinking" if synthetic else "direct"):
+    is_direct, thinks = config.data.template == "direct", bool(config.cold_start.think_steps)
+    if config.trains_on_synthetic and config.data.template != "thinking":
         yield Problem(
             ("data.template", "model.path", "run.algorithm"),
-            "demonstrations on synthetic clips have a think part first; use thinking, or a trained model.path"
-            if synthetic
-            else "annotations hold answers and no think part, so they are learned as `direct` asks for them; use "
-            "direct, or for GRPO a trained model.path",
+            "demonstrations on synthetic clips have a think part first; use thinking, or a trained model.path",
         )
-    if not synthetic and config.cold_start.think_steps:
+    if not config.trains_on_synthetic and (thinks or not is_direct):
+        wanted = {"`data: {template: direct}`": not is_direct, "`cold_start: {think_steps: 0}`": thinks}
+        written = " and ".join(text for text, is_missing in wanted.items() if is_missing)
         yield Problem(
-            ("cold_start.think_steps", "data.datasets" if config.data.datasets else "data.source"),
-            "think parts are written for synthetic clips only; set it to 0",
+            ("data.template", "cold_start.think_steps", "model.path", "run.algorithm"),
+            f"annotations hold answers and no think part; write {written}, or for GRPO a trained model.path",
         )
     if config.cold_start.max_steps <= config.cold_start.think_steps:
         yield Problem(

@@ -84,6 +84,8 @@ def read_chain(path: Path) -> list[Document]:
 
 
 def _text_of(path: Path) -> str:
+    if os.path.isdir(path):
+        raise ConfigError(f"{path}: is a folder, where a file is wanted")
     if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise ConfigError(f"{path}: there is no such file")
     try:

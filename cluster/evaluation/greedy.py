@@ -130,7 +130,8 @@ def _on_video_clock(system: System, rollout: Rollout) -> Rollout:
 
 def _answered(rollout: Rollout, scores: Sequence[Score]) -> EvalSample:
     (response,) = rollout.responses
-    return EvalSample(rollout.prompt, response.text, scores[0], len(response.token_ids))
+    tokens = len(response.token_ids)
+    return EvalSample(rollout.prompt, response.text, scores[0], tokens, starts_at=rollout.starts_at)
 
 
 def _unanswered(system: System, prompt: VideoPrompt) -> EvalSample:

@@ -19,10 +19,12 @@ from cluster.inputs.benchmarks import Benchmark, all_prompts, plain_ids
 from cluster.records.eval_records import EvalSample
 from cluster.runtime.judge_access import judge_settings
 from data.annotation_lines import decode_text
+from data.clock import on_policy_clock
 from data.records import Response
 from data.schema import AnnotationError, VideoPrompt
 from rewards import Score, Template
 from rewards.baselines import written
+from rewards.clock import on_clip_clock, starts_at_problem
 from rewards.lines import numbered_records
 
 NO_PREDICTION = "no prediction has this id"
@@ -35,6 +37,7 @@ class Predictions:
 
     Attributes:
         responses: Text by prompt id.
+        starts_at: When the clock of their times starts on the clip's, seconds, by prompt id.
         bare: Ids of prompts whose answer came without tags, which no template asks to think before.
         unusable: Why the line of a prompt has none, by prompt id.
         unknown: Ids that no prompt has.
@@ -43,6 +46,7 @@ class Predictions:
     """
 
     responses: dict[str, str] = field(default_factory=dict)
+    starts_at: dict[str, float] = field(default_factory=dict)
     bare: set[str] = field(default_factory=set)
     unusable: dict[str, str] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
@@ -69,6 +73,11 @@ def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions
         for number, record in records:
             place = f"{path}: item {number}" if found.is_list else f"{path}:{number}"
             _read(record, place, full_ids, found)
+    for prompt in all_prompts(benchmarks):
+        if problem := starts_at_problem(found.starts_at.get(prompt.id, 0.0), prompt.duration):
+            found.unusable[prompt.id] = problem
+            found.responses.pop(prompt.id, None)
+            found.bare.discard(prompt.id)
     return found
 
 
@@ -107,20 +116,24 @@ def score_predictions(
     reports = []
     for template, its in ((config.data.template, whole), ("direct", bare)):
         if its:
-            found, report = _scored(config, template, its, predictions.responses)
+            found, report = _scored(config, template, its, predictions)
             scores |= found
             reports.append(report)
     return [_sample(predictions, prompt, scores.get(prompt.id)) for prompt in prompts], reports
 
 
 def _scored(
-    config: RunConfig, template: Template, prompts: Sequence[VideoPrompt], responses: Mapping[str, str]
+    config: RunConfig, template: Template, prompts: Sequence[VideoPrompt], predictions: Predictions
 ) -> tuple[dict[str, Score], JudgeReport]:
     """Scores by prompt id, of responses as the template asks for them."""
     options = {str(task): given for task, given in config.reward.options.items()}
     worker = RewardWorker(config.reward.mode, template, options, judge=judge_settings(config))
-    items = [(prompt, _response(responses[prompt.id])) for prompt in prompts]
-    scores = worker.score(items, by_rule=True)
+    starts = [predictions.starts_at.get(prompt.id, 0.0) for prompt in prompts]
+    items = [
+        (on_policy_clock(prompt, starts_at), _response(predictions.responses[prompt.id]))
+        for prompt, starts_at in zip(prompts, starts, strict=True)
+    ]
+    scores = map(on_clip_clock, worker.score(items, by_rule=True), starts)
     return dict(zip((prompt.id for prompt in prompts), scores, strict=True)), worker.judge_report()
 
 
@@ -146,6 +159,7 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 def _take(fields: Mapping[str, Any], name: str, found: Predictions) -> None:
     response, blocks = fields.get("response"), _bare_blocks(fields)
+    found.starts_at[name] = fields.get("starts_at") or 0.0
     if response is not None and blocks:
         found.unusable[name] = "its prediction has a response and a bare answer: which of them counts?"
     elif isinstance(response, str):
@@ -172,4 +186,5 @@ def _response(text: str) -> Response:
 def _sample(predictions: Predictions, prompt: VideoPrompt, score: Score | None) -> EvalSample:
     if score is None:
         return EvalSample(prompt, "", None, problem=predictions.unusable.get(prompt.id, NO_PREDICTION))
-    return EvalSample(prompt, predictions.responses[prompt.id], score)
+    starts_at = predictions.starts_at.get(prompt.id, 0.0)
+    return EvalSample(prompt, predictions.responses[prompt.id], score, starts_at=starts_at)

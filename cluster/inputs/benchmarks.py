@@ -15,6 +15,7 @@ from cluster.inputs.clip_files import ClipFiles
 from cluster.inputs.datasets import HELD_OUT_SEED, capped, read_entry, remarks
 from cluster.inputs.prompts import prepare_held_out
 from cluster.progress.display import Progress
+from data.limits import reason_of
 from data.readers import DatasetError
 from data.schema import Task, VideoPrompt
 from rewards.scoring import measured_options
@@ -109,7 +110,7 @@ def _read(entry: Dataset, progress: Progress) -> Benchmark:
     try:
         prompts, reading = read_entry(entry, set(Task))
     except (DatasetError, OSError) as error:
-        raise ConfigError(f"dataset {entry.name} cannot be read: {error}") from error
+        raise ConfigError(f"dataset {entry.name} cannot be read: {reason_of(error)}") from error
     for warning in remarks(reading, entry.name):
         progress.warn(warning)
     if not prompts:

@@ -11,6 +11,7 @@ from cluster.errors import RunFailure
 from cluster.inputs.grades import differing_settings, read_difficulties
 from cluster.inputs.prompt_mix import Pool
 from cluster.progress.display import Progress
+from data.limits import reason_of
 from data.readers import DatasetError, DatasetSpec, Reading, read
 from data.schema import Task, VideoPrompt
 
@@ -115,7 +116,7 @@ def read_or_fail(entry: Dataset | str, tasks: Collection[Task], progress: Progre
     try:
         prompts, reading = read_entry(entry, tasks)
     except (DatasetError, OSError) as error:
-        raise RunFailure(f"dataset {name} cannot be read: {error}") from error
+        raise RunFailure(f"dataset {name} cannot be read: {reason_of(error)}") from error
     for warning in remarks(reading, name):
         progress.warn(warning)
     if not prompts:

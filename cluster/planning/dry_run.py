@@ -48,7 +48,17 @@ def print_plan(
     roles = placement(config)
     console.print(placement_table([role for role in roles if not (evaluates and role.name == RANK)]))
     _print_memory(config, gpu_gib, evaluates, console)
-    warnings = loaded.lines(list(missing_things(config, only_look=True)))
+    shares: list[str] = []
+    warnings = loaded.lines(list(missing_things(config, only_look=True, said=shares)))
+    if shares:
+        console.print("Which share of the data is used, by its annotations (no clip was decoded):")
+        console.print("\n".join(f"  {share}" for share in shares), soft_wrap=True)
+    if config.evaluates_on_synthetic and not (config.trains_on_synthetic or evaluates):
+        console.print(
+            "The policy is evaluated on synthetic clips, not on data of yours: data.eval_datasets or data.eval_source "
+            "names held-out prompts.",
+            soft_wrap=True,
+        )
     if warnings:
         console.print("Not there yet; a real start would need:", style="yellow")
         console.print("\n".join(warnings), soft_wrap=True)

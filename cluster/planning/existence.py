@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from actors.custom_reward import CustomRewardError, load_custom_reward
 from actors.judge_key import clean_key
 from cluster.config import SYNTHETIC, TINY, Dataset, RunConfig
 from cluster.config.problems import Problem
-from cluster.inputs.datasets import read_entry
+from cluster.inputs.datasets import read_entry, spec_of
 from cluster.inputs.grades import read_difficulties
 from cluster.planning.custom_rewards import custom_reward_problem
 from cluster.planning.model_geometry import CONFIG_FILE, find_geometry, read_model_config
-from data.readers import DatasetError
+from data.limits import reason_of
+from data.readers import DatasetError, Reading
 from data.schema import Task, VideoPrompt
 
 MODEL_TYPE = "qwen2_5_vl"
@@ -33,18 +35,22 @@ PROCESSOR_FILES = {
 CLIPS_LOOKED_FOR = 100
 
 
-def missing_things(config: RunConfig, only_look: bool = False) -> Iterator[Problem]:
+def missing_things(
+    config: RunConfig, only_look: bool = False, said: list[str] | None = None
+) -> Iterator[Problem]:
     """Everything named in the configuration that is not there or cannot be used.
 
     Args:
+        said: Gains a line on every dataset that is read: which share of it is used.
         only_look: Neither ask the Hub about a model that is not on this machine, a few seconds at most, nor run the
             configuration's own code: reward functions are imported otherwise.
     """
     yield from _model(config.model.path, not only_look)
     yield from _context(config)
-    yield from _source(config, "data.source", config.data.source)
-    yield from _source(config, "data.eval_source", config.data.eval_source)
-    yield from _datasets(config)
+    shares: list[str] = [] if said is None else said
+    yield from _source(config, "data.source", config.data.source, shares)
+    yield from _source(config, "data.eval_source", config.data.eval_source, shares)
+    yield from _datasets(config, shares)
     yield from _grades(config.data.grades)
     yield from _rewards_to_see(config) if only_look else _rewards(config)
     yield from _judge(config)
@@ -111,21 +117,26 @@ def _context(config: RunConfig) -> Iterator[Problem]:
         )
 
 
-def _source(config: RunConfig, key: str, source: str) -> Iterator[Problem]:
+def _source(config: RunConfig, key: str, source: str, shares: list[str]) -> Iterator[Problem]:
     if source != SYNTHETIC:
-        yield from _dataset(config, source, key, key, (key,))
+        yield from _dataset(config, source, key, key, (key,), shares)
 
 
-def _datasets(config: RunConfig) -> Iterator[Problem]:
+def _datasets(config: RunConfig, shares: list[str]) -> Iterator[Problem]:
     for name, entries in (("datasets", config.data.datasets), ("eval_datasets", config.data.eval_datasets)):
         for index, entry in enumerate(entries):
             key = f"data.{name}[{index}]"
             annotations = f"{key}.annotations"
-            yield from _dataset(config, entry, key, annotations, (f"{key}.videos", annotations))
+            yield from _dataset(config, entry, key, annotations, (f"{key}.videos", annotations), shares)
 
 
 def _dataset(
-    config: RunConfig, entry: Dataset | str, key: str, annotations: str, videos: tuple[str, ...]
+    config: RunConfig,
+    entry: Dataset | str,
+    key: str,
+    annotations: str,
+    videos: tuple[str, ...],
+    shares: list[str],
 ) -> Iterator[Problem]:
     """What is wrong with a dataset, told of the key of the whole, of its annotations or of its videos."""
     wanted = _wanted(config)
@@ -133,8 +144,9 @@ def _dataset(
         prompts, reading = read_entry(entry, wanted)
     except (DatasetError, OSError) as error:
         at = annotations if isinstance(error, OSError) else key
-        yield Problem((at,), f"cannot be read: {error}")
+        yield Problem((at,), f"cannot be read: {reason_of(error)}")
         return
+    shares.append(_share(spec_of(entry).name, key, prompts, reading, wanted))
     if not prompts:
         yield Problem((key,), reading.nothing_left(wanted))
         return
@@ -144,6 +156,22 @@ def _dataset(
             (key, "data.tasks"), f"the file has no prompt of {', '.join(absent)}; give them weight 0"
         )
     yield from _clips(videos, prompts)
+
+
+def _share(
+    name: str, key: str, prompts: Sequence[VideoPrompt], reading: Reading, wanted: Collection[Task]
+) -> str:
+    """How many entries of a dataset its filters leave, and what each takes."""
+    others = Counter(str(prompt.task) for prompt in reading.prompts if prompt.task not in wanted)
+    filters = []
+    if others:
+        counts = ", ".join(f"{task} ({count:,})" for task, count in others.most_common())
+        filters.append(f"data.tasks leaves out {counts}")
+    if too_long := len(reading.prompts) - others.total() - len(prompts):
+        filters.append(f"{key}.duration leaves out {too_long:,} by their length")
+    use = "evaluate on" if key.startswith("data.eval") else "train on"
+    used = f"{name}: {len(prompts):,} of {len(reading.prompts):,} usable entries are left to {use}"
+    return "; ".join([used, *filters])
 
 
 def _clips(keys: tuple[str, ...], prompts: list[VideoPrompt]) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ class EvalSample:
         score: None when the prompt could not be evaluated: it then counts 0 everywhere.
         tokens: Length of the response.
         problem: Why the prompt could not be evaluated, a clip that does not decode for instance.
+        starts_at: When the clock of the times in the response starts on the clip's, seconds; see `rewards.clock`.
     """
 
     prompt: VideoPrompt
@@ -31,6 +32,7 @@ class EvalSample:
     score: Score | None
     tokens: int = 0
     problem: str | None = None
+    starts_at: float = 0.0
 
     def value(self, component: str) -> float:
         """A reward component in 0-1, 0 when there is no score or it is not finite."""
@@ -72,6 +74,7 @@ def sample_to_json(sample: EvalSample) -> dict[str, Any]:
         "prompt": _plain(sample.prompt.to_json()),
         "windows": _plain(sample.prompt.windows),
         "response": encodable(sample.response),
+        "starts_at": sample.starts_at,
         "score": _plain(asdict(sample.score)) if sample.score else None,
         "tokens": sample.tokens,
         "problem": encodable(sample.problem),
@@ -83,7 +86,8 @@ def sample_from_json(fields: dict[str, Any]) -> EvalSample:
     score = Score(**fields["score"]) if fields["score"] else None
     windows = tuple((start, end) for start, end in fields["windows"])
     prompt = replace(parse_prompt(fields["prompt"], Path()), windows=windows)
-    return EvalSample(prompt, fields["response"], score, fields["tokens"], fields["problem"])
+    starts_at = fields.get("starts_at", 0.0)  # not in files of before it was kept
+    return EvalSample(prompt, fields["response"], score, fields["tokens"], fields["problem"], starts_at)
 
 
 def _plain(value: Any) -> Any:

@@ -15,6 +15,7 @@ from rewards import SPECS
 from rewards.scoring import read_options
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_QUOTED = re.compile(": “[^”]*”")
 
 
 class Failure(BaseModel):
@@ -60,12 +61,13 @@ def why_zero(sample: EvalSample) -> str | None:
 
 
 def _common(sample: EvalSample) -> str:
-    """The reason without what is this sample's alone: its clip, its id, numbers, what is said twice, and how parts that
-    were read missed.
+    """The reason without what is this sample's alone: its clip, its id, numbers, what is quoted of it, what is said
+    twice, and how parts that were read missed.
     """
     text = (sample.score.unread if sample.score else None) or why_zero(sample) or "no reason given"
     for own in (f"{sample.prompt.video}: ", f"prompt {sample.prompt.id}: ", sample.prompt.video):
         text = text.replace(own, "")
+    text = _QUOTED.sub("", text)
     return "; ".join(dict.fromkeys(_parts(_NUMBER.sub("N", text))))
 
 

@@ -140,6 +140,9 @@ class SampleRecord(Record):
     weight_versions: list[tuple[int, int, int]] = Field(description="(start, end, version) over its tokens")
     finish_reason: str = ""
     tokens: int = 0
+    starts_at: float = Field(
+        0.0, description="when the clock of the response's times starts on the clip's, seconds"
+    )
     advantage: Number = Field(None, description="unset where the group was not learned from")
 
 

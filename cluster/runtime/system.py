@@ -26,7 +26,7 @@ from cluster.planning.placement import placement, share_gpus, threads
 from cluster.progress.display import Progress
 from cluster.runtime.judge_access import judge_settings
 from cluster.runtime.reservation import Reservation
-from data.clock import on_clip_clock, on_policy_clock
+from data.clock import on_policy_clock
 from data.encoding import VideoEncoder
 from data.failures import ActorFailure
 from data.records import Response, Rollout
@@ -35,6 +35,7 @@ from learner.group import LearnerGroup
 from learner.settings import LearnerSettings
 from learner.weight_transport import TransferSettings
 from rewards import Score
+from rewards.clock import on_clip_clock
 from rewards.scoring import withhold_lonely_bonus
 
 GIB = 2**30

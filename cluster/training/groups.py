@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import pstdev
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from cluster.config import RunConfig
+from cluster.errors import RunFailure
 from cluster.training.shuffle_bonus import OrderBonus
 from data.records import Rollout, TrainSample
 from learner.advantages import compute_advantages
@@ -35,6 +37,20 @@ class Group:
     staleness: int
     advantages: list[float] = field(default_factory=list)
     order: OrderBonus | None = None
+
+    def __post_init__(self) -> None:
+        """Let no reward that is no finite number reach the others: a spread of NaN would drop the group in silence.
+
+        Raises:
+            RunFailure: a response has such a reward.
+        """
+        for index, reward in enumerate(self.rewards):
+            if not math.isfinite(reward):
+                raise RunFailure(
+                    f"response {index} to prompt {self.rollout.prompt.id} has a reward of {reward}, out of "
+                    f"{self.scores[index].rewards}. A reward must be a finite number: look at reward.weights and "
+                    "reward.shuffle_bonus, which multiply and add to what the rules give."
+                )
 
     @property
     def spread(self) -> float:

@@ -119,6 +119,7 @@ def sample_records(step: int, groups: Sequence[Group]) -> Iterator[SampleRecord]
                 weight_versions=response.weight_versions,
                 finish_reason=response.finish_reason,
                 tokens=len(response.token_ids),
+                starts_at=group.rollout.starts_at,
                 advantage=advantage,
             )
 
@@ -129,8 +130,9 @@ def failed(score: Score) -> bool:
 
 
 def _means(scores: Sequence[Score]) -> TaskRewards:
-    names = scores[0].rewards
-    components = {name: fmean(score.rewards[name] for score in scores) for name in names}
+    # A function of the user's that fails on a response names none of its components.
+    names = dict.fromkeys(name for score in scores for name in score.rewards)
+    components = {name: fmean(score.rewards.get(name, 0.0) for score in scores) for name in names}
     return TaskRewards(
         reward=fmean(score.total for score in scores), components=components, responses=len(scores)
     )

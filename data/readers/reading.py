@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from data.limits import reason_of
 from data.readers.entries import Entry, Fields
-from data.schema import AnnotationError, VideoPrompt, misspelt_fields, parse_prompt
+from data.schema import LETTERS, AnnotationError, VideoPrompt, misspelt_fields, parse_prompt
 from rewards.targets import is_number
 
 # Letters of a place or a reason in a report. Paths may be long.
@@ -61,7 +63,7 @@ def judge(entries: Iterable[Entry]) -> Reading:
                 raise AnnotationError(f"the id {prompt.id!r} was used at {used[prompt.id]}")
         # What stands in a damaged entry may be of any type and size, down to brackets a thousand deep.
         except (ValueError, TypeError, OverflowError, RecursionError, OSError) as error:
-            reading.problems.append(f"{place}: {shown(str(error))}")
+            reading.problems.append(f"{place}: {shown(reason_of(error))}")
             continue
         used[prompt.id] = place
         reading.prompts.append(prompt)
@@ -78,7 +80,7 @@ def shown(text: str) -> str:
 def _prompt(entry: Entry, place: str, reading: Reading) -> VideoPrompt:
     fields = entry.fields()
     outside = _reaches_outside(fields)
-    for warning in [*([outside] if outside else []), *misspelt_fields(fields)]:
+    for warning in [*([outside] if outside else []), *misspelt_fields(fields), *_odd_options(fields)]:
         reading.warnings.append(f"{place}: {shown(warning)}")
     video, duration = fields.get("video"), fields.get("duration")
     if isinstance(video, str):
@@ -95,6 +97,20 @@ def _reaches_outside(fields: Fields) -> str | None:
     intervals: list[Any] = [target.get("interval"), *_as_list(target.get("intervals"))]
     outside = next((i for i in intervals if _is_pair(i) and (i[0] < 0 or i[1] > duration)), None)
     return f"interval {outside} reaches beyond the listed duration of {duration} s" if outside else None
+
+
+def _odd_options(fields: Fields) -> Iterator[str]:
+    """What is said of options that hold their letters already, or of which two cannot be told apart."""
+    options = [str(option).strip() for option in _as_list(fields.get("options"))]
+    texts = dict(zip(LETTERS, options, strict=False))
+    if texts and all(
+        re.match(rf"\(?{letter}[.):]\s?\S", text, re.IGNORECASE) for letter, text in texts.items()
+    ):
+        yield "its options begin with their letters, which the prompt writes before them too; leave them out"
+    first: dict[str, str] = {}
+    for letter, text in texts.items():
+        if (earlier := first.setdefault(text.casefold(), letter)) != letter:
+            yield f"its options {earlier} and {letter} are the same text"
 
 
 def _as_list(value: Any) -> list[Any]:

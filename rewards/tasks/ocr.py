@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from rewards.constants import best_of, most_frequent, spread
 from rewards.measures import mean_of, share_reaching
+from rewards.plain import without_emphasis
 from rewards.spec import Constant, Items, Part, TaskOptions, TaskSpec
 from rewards.targets import read_text_target, text_problem
 from rewards.texts import read_text, word_accuracy
+
+
+def _accuracy(text: str, truth: str) -> float:
+    """Of the answer as it stands or without the marks of Markdown: they are the answer's, or stand on the sign too."""
+    return max(word_accuracy(reading, truth) for reading in {text, without_emphasis(text)})
+
 
 _TEXT = Part[str, TaskOptions](
     block="answer",
     key="text",
     component="word_accuracy",
     read=lambda text, case: read_text(text),
-    measure=lambda text, case: word_accuracy(text, case.truth),
+    measure=lambda text, case: _accuracy(text, case.truth),
     zero="the word error rate is 1 or more",
 )
 

@@ -38,6 +38,8 @@ def user_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
         "def raises(task, response, target, duration):\n    return target['no such key']\n"
         "def not_a_number(task, response, target, duration):\n    return {'good': 1.0, 'bad': math.nan}\n"
         "def infinite(task, response, target, duration):\n    return math.inf\n"
+        "def too_large(task, response, target, duration):\n    return {'a': 1e308, 'b': 1e308}\n"
+        "def nothing(task, response, target, duration):\n    return {}\n"
         "def text(task, response, target, duration):\n    return 'great'\n"
     )
     (tmp_path / "broken_rewards.py").write_text("import no_such_module_anywhere\n")
@@ -129,6 +131,8 @@ def test_custom_components_are_summed() -> None:
         ("raises", "custom reward raised KeyError('no such key')"),
         ("not_a_number", "custom reward returned {'bad': nan}"),
         ("infinite", "custom reward returned {'custom': inf}"),
+        ("too_large", "custom reward returned {'a': 1e+308, 'b': 1e+308}, whose sum is inf"),
+        ("nothing", "custom reward returned {}"),
         ("text", "custom reward raised ValueError"),
     ],
 )

@@ -132,14 +132,14 @@ CASES = {
         "must not be the training prompts",
     ),
     "a cold start on annotations that hold no thought": (
-        {"data": {"source": "a.jsonl"}},
+        {"data": {"source": "a.jsonl"}, "cold_start": {"think_steps": 10}},
         "data.template",
-        "answers and no think part",
+        "answers and no think part; write `data: {template: direct}` and `cold_start: {think_steps: 0}`, or",
     ),
     "think parts of annotations": (
         {"data": {"source": "a.jsonl", "template": "direct"}, "cold_start": {"think_steps": 10}},
         "cold_start.think_steps",
-        "for synthetic clips only",
+        "answers and no think part; write `cold_start: {think_steps: 0}`, or",
     ),
     "a cold start without thinking": (
         {"data": {"template": "direct"}},

@@ -131,8 +131,8 @@ def test_sequences_longer_than_the_model_is_made_for() -> None:
 def test_an_annotation_file_that_is_not_there(tmp_path: Path) -> None:
     found = problems(data={"source": str(tmp_path / "a.jsonl"), "eval_source": str(tmp_path)})
     assert found == [
-        f"data.source: cannot be read: [Errno 2] No such file or directory: '{tmp_path / 'a.jsonl'}'",
-        f"data.eval_source: cannot be read: [Errno 21] Is a directory: '{tmp_path}'",
+        f"data.source: cannot be read: {tmp_path / 'a.jsonl'}: No such file or directory",
+        f"data.eval_source: cannot be read: {tmp_path}: is a folder, where a file is wanted",
     ]
 
 

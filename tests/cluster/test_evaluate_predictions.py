@@ -382,7 +382,7 @@ def test_what_only_training_minds_is_no_mistake(recipe: Path) -> None:
         f"extends: {local}\nrun: {{name: x, output_dir: {recipe.parent}/runs}}\n"
         f"data: {{datasets: [{entry}], eval_datasets: [{entry}]}}\n"
     )
-    with pytest.raises(ConfigError, match="learned as `direct` asks for them"):
+    with pytest.raises(ConfigError, match="annotations hold answers and no think part"):
         load_config(recipe)
     done = evaluate(recipe, [{"id": "a", "answer": "1 to 3"}])
     assert done.exit_code == 0, done.output
@@ -455,3 +455,23 @@ def test_constant_answers_to_the_published_files_have_the_known_figures(
     }
     assert all(figure.trivial == {} for figure in results.tasks[2].figures)
     assert results.tasks[0].figures[0].above.high < 0
+
+
+def test_answers_to_pictures_that_start_late_are_scored_anew_as_they_were(recipe: Path) -> None:
+    text = "<think>-</think><answer>1 to 4</answer>"
+    lines = [
+        {"id": "d", "response": text, "starts_at": 5.0},
+        {"id": "a", "answer": "0.5 to 2.5", "starts_at": 0.5},
+        {"id": "b", "response": text, "starts_at": -1},
+    ]
+    for _ in range(2):
+        evaluate(recipe, lines)
+        samples = {one["id"]: one for one in records(recipe.parent / "runs/x-evaluation/samples.jsonl")}
+        late, bare, bad = (samples[f"mine/{name}"] for name in "dab")
+        assert late["score"]["rewards"]["iou"] == bare["score"]["rewards"]["iou"] == 1.0
+        assert late["score"]["prediction"] == {"interval": [6.0, 9.0]} and late["starts_at"] == 5.0
+        assert "starts_at must be 0 or more seconds" in bad["problem"]
+        # What an evaluation leaves can be scored anew.
+        lines = [{key: one[key] for key in ("id", "response", "starts_at")} for one in (late, bare)] + lines[
+            2:
+        ]

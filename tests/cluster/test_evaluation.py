@@ -105,7 +105,8 @@ class Answers(FakeFleet):
     def _rollout(self, request: RolloutRequest) -> Rollout:
         mine = self.answers[request.prompt.id]
         text = mine.pop(0) if len(mine) > 1 else mine[0]
-        return Rollout(request.prompt, [1], [Response(0, [5], text, [-0.5], "stop", [(0, 1, 0)])])
+        response = Response(0, [5], text, [-0.5], "stop", [(0, 1, 0)])
+        return Rollout(request.prompt, [1], [response], starts_at=0.5)
 
 
 class Rules:
@@ -136,7 +137,7 @@ TIMES = ["<answer>2 to 4</answer>", "<answer>2 to 4</answer>"]
 def test_one_round_asks_once_with_the_usual_frames() -> None:
     samples, batches = look(Task.TEMPORAL_GROUNDING, {"p0": list(TIMES)}, rounds=1)
     assert [windows(batch) for batch in batches] == [{"p0": ()}]
-    assert samples[0].response == TIMES[0]
+    assert (samples[0].response, samples[0].starts_at) == (TIMES[0], 0.5)
 
 
 def test_what_is_named_is_looked_at_and_the_answer_is_on_the_videos_clock() -> None:
@@ -144,7 +145,7 @@ def test_what_is_named_is_looked_at_and_the_answer_is_on_the_videos_clock() -> N
     samples, batches = look(Task.TEMPORAL_GROUNDING, {"p0": list(TIMES)}, rounds=3)
     assert [windows(batch) for batch in batches] == [{"p0": ()}, {"p0": ((2, 4),)}, {"p0": ((1, 4),)}]
     (sample,) = samples
-    assert sample.response == "<answer>1.00 to 4.00</answer>"
+    assert (sample.response, sample.starts_at) == ("<answer>1.00 to 4.00</answer>", 0.0)
     assert sample.score is not None
     assert sample.score.rewards["iou"] == pytest.approx(1 / 3), "of 1 to 4 and the annotated 1 to 2"
     assert sample.prompt.windows == ((1, 4),)

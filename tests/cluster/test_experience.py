@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cluster.config import RunConfig
+from cluster.errors import RunFailure
 from cluster.inputs.prompt_mix import Pool, PromptMix, PromptStream
 from cluster.training.curriculum import AdmissionGate
 from cluster.training.experience import SEED_STRIDE, GroupProducer
 from cluster.training.groups import set_advantages
+from data.records import Rollout
 from data.schema import Task
+from rewards import Score
 from tests.cluster.fakes import FakeSystem, make_config, make_prompts, own_score
 
 SEED = 5
@@ -88,6 +92,31 @@ def test_nothing_is_submitted_beyond_the_last_step() -> None:
     producer = make_producer(system, max_staleness=5, steps=2)
     producer.fill(0)
     assert len(system.fleet.submitted) == 6
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_ends_the_run_and_is_named(
+    value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a spread of NaN, which turns its group away, nor its advantages may pass in silence."""
+    system = FakeSystem()
+    score = system.rewards.score
+    wrong = in_stream(1, 2)[0]
+
+    def broken(rollouts: Sequence[Rollout], by_rule: bool = False) -> list[list[Score]]:
+        return [
+            [
+                replace(one, total=value) if n == 2 and r.prompt.id == wrong else one
+                for n, one in enumerate(its)
+            ]
+            for r, its in zip(rollouts, score(rollouts, by_rule), strict=True)
+        ]
+
+    monkeypatch.setattr(system.rewards, "score", broken)
+    producer = make_producer(system)
+    producer.fill(0)
+    with pytest.raises(RunFailure, match=f"response 2 to prompt {wrong} has a reward of {value}"):
+        producer.take(1, 3)
 
 
 def test_groups_come_out_in_the_order_of_the_stream() -> None:

@@ -163,6 +163,18 @@ def test_how_a_part_that_was_read_missed_is_no_reason() -> None:
     assert (found.count, "wrong" in found.reason, "<glue>" in found.reason) == (3, False, True)
 
 
+def test_numbers_that_are_refused_are_told_together_whatever_stands_beside_them() -> None:
+    (prompt,) = make_prompts(1)
+    samples = []
+    for answer in ("1 to 2 %", "not 1 to 2", "1 to 2 apples; or 3"):
+        text = f"<think>-</think><answer>{answer}</answer>"
+        samples.append(
+            EvalSample(prompt, text, score_response(prompt.task, text, prompt.target, duration=4.0))
+        )
+    (found,) = failures(prompt.task, samples, {})
+    assert (found.count, found.reason) == (3, "what stands beside a number may change its value or kind")
+
+
 def test_an_answer_that_is_read_and_wrong_is_no_failure() -> None:
     (prompt,) = make_prompts(1)
     score = score_response("temporal_grounding", "<answer>3 to 4</answer>", prompt.target, duration=4.0)

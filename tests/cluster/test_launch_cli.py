@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -161,6 +162,35 @@ def test_a_dry_run_warns_of_what_is_not_there(launch: Launch, monkeypatch: pytes
     assert "not set in the environment: CHARADES" in done.stdout
 
 
+def test_a_dry_run_says_which_share_of_the_data_is_used(launch: Launch, tmp_path: Path) -> None:
+    fields = {"video": "a.mp4", "question": "?", "duration": 8}
+    lines = [
+        *[fields | {"id": n, "task": "temporal_grounding", "target": {"interval": [1, 2]}} for n in range(3)],
+        *[fields | {"id": n, "task": "numerical", "target": {"number": n}} for n in (3, 4)],
+        fields | {"id": 5, "task": "ocr", "target": {"text": "x"}},
+        {"id": 6},
+    ]
+    path = tmp_path / "own.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    recipe = tmp_path / "mine.yaml"
+    entry = f"{{name: mine, format: jsonl, annotations: {path}, duration: [0, 9]}}"
+    recipe.write_text(f"extends: {LOCAL}\nmodel: {{path: owner/name}}\ndata: {{datasets: [{entry}]}}\n")
+    done = launch("--config", recipe, "--dry-run")
+    assert done.exit_code == 0, done.stderr
+    used = "mine: 3 of 6 usable entries are left to train on; data.tasks leaves out numerical (2), ocr (1)"
+    assert used in done.stdout and "no clip was decoded" in done.stdout
+    assert "evaluated on synthetic clips, not on data of yours: data.eval_datasets" in done.stdout
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_bytes(path.read_bytes())
+    assert "entries are" not in launch("--config", LOCAL, "--dry-run").stdout
+    short = launch(
+        "--config", recipe, "--dry-run", "data.datasets[0].duration=[0, 5]", f"data.eval_source={held_out}"
+    )
+    assert "mine: 0 of 6 usable entries are left to train on" in short.stdout
+    assert "3 by their length" in short.stdout and "not on data of yours" not in short.stdout
+    assert f"{held_out}: 3 of 6 usable entries are left to evaluate on" in short.stdout
+
+
 def test_a_dry_run_of_an_annotation_file_that_breaks_a_reader(launch: Launch, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("[" * 100_000)
@@ -220,7 +250,7 @@ def test_every_mistake_in_one_message_before_anything_starts(
         "the run asks for 3 GPUs (learner ranks 3 x 1); this machine has 0",
         'model.path = "/no/such/policy" (command line): there is no such folder',
         "the dataset is empty",
-        'data.eval_source = "nowhere.jsonl" (command line): cannot be read: [Errno 2] No such file',
+        'data.eval_source = "nowhere.jsonl" (command line): cannot be read: nowhere.jsonl: No such file',
         "cannot import 'no.such.reward'",
     ):
         assert part in done.stderr, done.stderr

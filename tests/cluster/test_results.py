@@ -159,7 +159,7 @@ def test_evaluations_of_different_prompts_are_not_compared(tmp_path: Path) -> No
 def test_an_evaluation_reads_back_as_it_was_written(tmp_path: Path) -> None:
     prompts = make_prompts(tmp_path)
     samples = [evaluated(p, f"{answer(p, 0.2)}\u2028\ud800") for p in prompts]
-    samples.append(evaluated(prompts[1], ""))
+    samples.append(replace(evaluated(prompts[1], ""), starts_at=4.0))
     samples.append(EvalSample(prompts[0], "", None, problem="zero bytes"))
     write_eval_samples(tmp_path, "grpo", samples)
     back = read_eval_samples(tmp_path, "grpo")
@@ -167,7 +167,7 @@ def test_an_evaluation_reads_back_as_it_was_written(tmp_path: Path) -> None:
     plain = [json.loads(json.dumps(s.score and asdict(s.score))) for s in samples]
     assert [s.score and asdict(s.score) for s in back] == plain
     assert back[0].response == samples[0].response.replace("\ud800", "?")
-    assert back[-1].problem == "zero bytes"
+    assert (back[-1].problem, back[-2].starts_at) == ("zero bytes", 4.0)
 
 
 def test_the_tables_show_every_figure(run: Path) -> None:

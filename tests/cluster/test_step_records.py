@@ -86,10 +86,15 @@ def test_rewards_are_averaged_by_task_and_component() -> None:
     parts = task_rewards_of([("t", score(1.0, a=0.0, b=1.0)), ("t", score(0.5, a=0.5, b=0.0))])
     assert parts["t"].components == {"a": 0.25, "b": 0.5}
     assert parts["t"].reward == 0.75
+    # A function that failed says nothing of its components: each is 0.
+    failing = [("t", score(0.0, custom=0.0)), ("t", score(1.5, a=0.5, b=1.0))]
+    assert task_rewards_of(failing)["t"].components == {"custom": 0.0, "a": 0.25, "b": 0.5}
 
 
 def test_a_sample_has_the_score_and_the_advantage_of_its_own_response() -> None:
-    records = list(sample_records(3, GROUPS))
+    late = replace(GROUPS[1], rollout=replace(GROUPS[1].rollout, starts_at=4.0))
+    records = list(sample_records(3, [GROUPS[0], late]))
+    assert [r.starts_at for r in records] == [0.0, 0.0, 4.0, 4.0, 4.0]
     assert [(r.prompt_id, r.index) for r in records] == [
         ("tracking-0", 0),
         ("tracking-0", 1),

@@ -168,7 +168,7 @@ def test_letters_are_counted(tmp_path: Path) -> None:
 def test_the_table_says_what_the_json_says(own: Path) -> None:
     result = check("--annotations", own, "--no-videos", "--most", 1)
     told = ("25% to 50% of the clip", "33.6%", "whole video", "mIoU 33.36")
-    for part in ("own.jsonl (jsonl)", "11 entries, 7 usable, 3 videos", *told):
+    for part in ("own.jsonl (jsonl)", "11 entries, 7 usable by their annotations, 3 videos", *told):
         assert part in result.output
     assert f"problem: {own}:6: target interval [4, 2] must satisfy start < end" in result.output
     assert "own.jsonl: 3 more problems; --json has them all" in result.output
@@ -247,13 +247,16 @@ def test_datasets_that_cannot_be_read_are_named_and_the_others_checked(
     unset = "lost: not set in the environment: NOWHERE, ELSEWHERE"
     result = check(*arguments)
     assert result.exit_code == 2
-    for part in ("source: not set in the environment: HERE", unset, "[Errno 2] No such file"):
+    for part in ("source: not set in the environment: HERE", unset, "gone.jsonl: No such file"):
         assert f"problem: {part}" in result.output
     monkeypatch.setenv("HERE", str(tmp_path))
     (tmp_path / "own.jsonl").write_text(line())
     result = check(*arguments)
     assert result.exit_code == 1
-    assert "1 entry, 1 usable, 1 video, 8.00 s on average; 0 problems" in result.output
+    assert (
+        "1 entry, 1 usable by its annotation, 1 video, 8.00 s on average, no clip was decoded; 0 problems"
+        in result.output
+    )
     assert f"problem: {unset}" in result.output
 
 
@@ -263,7 +266,52 @@ def test_an_empty_dataset_is_a_problem_and_nothing_read(tmp_path: Path, content:
     code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
     assert (code, found["problems"]) == (2, [f"{tmp_path / 'own.jsonl'}: the dataset is empty"])
     (tmp_path / "own.jsonl").write_text("{}")
-    assert report(tmp_path, "--annotations", tmp_path / "own.jsonl")[0] == 1
+    assert report(tmp_path, "--annotations", tmp_path / "own.jsonl")[0] == 2
+
+
+def test_where_no_clip_decodes_nothing_can_be_used(tmp_path: Path, own: Path) -> None:
+    (tmp_path / "a.mp4").unlink()
+    assert report(tmp_path, "--annotations", own)[0] == 2
+    assert report(tmp_path, "--annotations", own, "--no-videos")[0] == 1
+
+
+@pytest.mark.parametrize("name", ["", "none.jsonl"])
+@pytest.mark.parametrize("option", ["--annotations", "--config"])
+def test_what_is_no_file_is_named_once_in_words(tmp_path: Path, name: str, option: str) -> None:
+    result = check(option, tmp_path / name)
+    why = "No such file or directory" if name else "is a folder, where a file is wanted"
+    assert result.exit_code == 2 and f"{tmp_path / name}: {why}" in result.output.replace("\n", "")
+    assert "Errno" not in result.output and result.output.count(str(tmp_path)) == 1
+
+
+def test_a_damaged_picture_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(range(1, 200)))
+    text = {"task": "ocr", "target": {"text": "x"}, "video": "a.jpg"}
+    (tmp_path / "own.jsonl").write_text(line(**text))
+    _, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl")
+    assert found["problems"][0].count("a.jpg") == 1, found["problems"]
+
+
+def test_options_that_hold_their_letter_or_are_alike_are_warned_of(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", frames=8)
+    options = [["A. red", "B. blue"], ["(A) red", "(b) blue"], ["red", "blue", "Red "], ["A. Smith", "B. a"]]
+    options += [["A. Smith", "Jones"], ["red", "blue"], ["a", "b"], ["B. a", "A. b"]]
+    choice = {"task": "multiple_choice", "target": {"answer": "A"}}
+    lines = [line(id=str(number), options=its, **choice) for number, its in enumerate(options)]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    code, found = report(tmp_path, "--annotations", tmp_path / "own.jsonl", "--no-videos")
+    letter = "its options begin with their letters, which the prompt writes before them too; leave them out"
+    assert (code, [text.partition("own.jsonl")[2] for text in found["warnings"]]) == (
+        0,
+        [f":1: {letter}", f":2: {letter}", ":3: its options A and C are the same text", f":4: {letter}"],
+    )
+
+
+def test_it_says_whether_clips_were_looked_at(tmp_path: Path, own: Path) -> None:
+    unseen = check("--annotations", own, "--no-videos").output
+    assert "11 entries, 7 usable by their annotations, 3 videos" in unseen and "no clip was decoded" in unseen
+    seen = check("--annotations", own).output
+    assert "1 of 3 clips decode" in seen and "no clip was decoded" not in seen
 
 
 @pytest.mark.parametrize(
@@ -274,7 +322,7 @@ def test_an_empty_dataset_is_a_problem_and_nothing_read(tmp_path: Path, content:
         ("data: {datasets: [{name: x}]}", "a dataset needs name, format and annotations"),
         ("data: {datasets: [{name: x, format: xml, annotations: .}]}", "format must be one of"),
         ("extends: run.yaml", "extends goes in a circle"),
-        ("extends: gone.yaml", "gone.yaml: cannot be read"),
+        ("extends: gone.yaml", "gone.yaml: No such file"),
         ("data: {source: gone.jsonl}", "No such file"),
         ("a: b: c", "run.yaml: cannot be read: mapping values are not allowed here (line 1, column 5)"),
         ("data: {source:x.jsonl}", "`source:x.jsonl` needs a space after the colon, `source: x.jsonl`"),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from data.clock import on_clip_clock, on_policy_clock
+from data.clock import on_policy_clock
 from data.schema import Task, VideoPrompt, decoded_problem
 from rewards import score_response
+from rewards.clock import on_clip_clock
 
 GROUNDING = VideoPrompt("p", Task.TEMPORAL_GROUNDING, "c.mp4", "it", {"interval": [6.0, 8.0]}, 12.0)
 EVIDENCE = VideoPrompt(

@@ -13,7 +13,7 @@ from PIL import Image
 from data.decoder import IsolatedDecoder
 from data.sampling import SamplingContract
 from data.video import ClipError, decode_clip, resize_frame
-from tests.videos import read_all_frames, write_video
+from tests.videos import read_all_frames, write_uneven, write_video
 
 CONTRACT = SamplingContract()
 SIZE = (112, 140)
@@ -167,3 +167,10 @@ def test_the_decoding_process_takes_spans_and_folders(tmp_path: Path) -> None:
             there, here = decoder.decode(*arguments), decode_clip(path, CONTRACT, *rest)
             assert np.array_equal(there.frames, here.frames)
             assert (there.digest, there.frame_indices) == (here.digest, here.frame_indices)
+
+
+def test_a_span_before_the_picture_says_when_it_starts(tmp_path: Path) -> None:
+    path = write_uneven(tmp_path / "late.mp4", [4 + number / 10 for number in range(40)], sound_s=8)
+    with pytest.raises(ClipError, match=r"the span \[1, 3\] ends before the picture starts, at 4\.0\d s"):
+        decode_clip(str(path), CONTRACT, span=(1, 3))
+    assert decode_clip(str(path), CONTRACT, span=(3, 6)).duration == pytest.approx(3)

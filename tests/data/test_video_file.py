@@ -175,9 +175,32 @@ def test_a_file_that_is_cut_says_so_where_its_header_does(tmp_path: Path, suffix
         decode_clip(str(cut_short(whole, tmp_path / f"cut{suffix}")), CONTRACT)
 
 
-def test_frames_without_times_are_not_guessed_at(tmp_path: Path) -> None:
-    with pytest.raises(ClipError, match="its frames have no times: convert it"):
-        decode_clip(str(write(tmp_path / "x.h264")), CONTRACT)
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("x.h264", "libx264", "yuv420p"), ("x.mjpeg", "mjpeg", "yuvj420p"), ("x.obu", "libsvtav1", "yuv420p")],
+)
+def test_frames_without_times_are_not_guessed_at(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    with pytest.raises(ClipError, match="its frames have no times: convert it .* -r FPS -i FILE"):
+        decode_clip(str(write(tmp_path / name, codec, pix_fmt)), CONTRACT)
+
+
+@pytest.mark.parametrize("name", ["x.avi", "x.mov", "x.mkv"])
+def test_pictures_of_motion_jpeg_have_the_times_of_their_container(tmp_path: Path, name: str) -> None:
+    clip = decode_clip(str(write(tmp_path / name, "mjpeg", "yuvj420p")), CONTRACT)
+    assert clip.duration == pytest.approx(2)
+
+
+def test_a_gif_that_is_cut_short_is_known_by_its_blocks(tmp_path: Path) -> None:
+    whole = write(tmp_path / "x.gif", "gif", "rgb8")
+    content = whole.read_bytes()
+    assert decode_clip(str(whole), CONTRACT).duration == pytest.approx(2)
+    # Without the byte that says that it ends, and with more behind it, as some programs leave it.
+    for number, other in enumerate((content[:-1], content + b"more")):
+        (tmp_path / f"{number}.gif").write_bytes(other)
+        assert decode_clip(str(tmp_path / f"{number}.gif"), CONTRACT).duration == pytest.approx(2)
+    for share in (0.3, 0.5, 0.9):
+        with pytest.raises(ClipError, match=r"cut\d\.gif: cut short: it ends within a picture"):
+            decode_clip(str(cut_short(whole, tmp_path / f"cut{10 * share:.0f}.gif", share)), CONTRACT)
 
 
 def test_a_playlist_does_not_open_other_files(tmp_path: Path) -> None:
@@ -189,7 +212,9 @@ def test_a_playlist_does_not_open_other_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["%03d.mp4", "a b.mp4", "a#b?.mp4", "concat:a|b.mp4", "http:x.mp4", "é\n.mp4", "-i.mp4"]
+    "name",
+    ["%03d.mp4", "a b.mp4", "a#b?.mp4", "concat:a|b.mp4", "http:x.mp4", "é\n.mp4", "-i.mp4"]
+    + ["a%d.jpg", "a%03d.png", "a%d.mjpeg", "a%*.jpg", "a.jpg"],
 )
 def test_names_are_names(tmp_path: Path, name: str) -> None:
     assert (

@@ -41,6 +41,14 @@ def test_group_of_one_has_no_advantage() -> None:
         compute_advantages(torch.tensor([[1.0]]), "group_normalised")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", ["group_normalised", "group_centred", "leave_one_out", "batch_normalised"])
+def test_a_reward_that_is_no_number_reaches_no_other_response(kind: str, value: float) -> None:
+    rewards = torch.tensor([[1.0, 2.0], [1.0, value]], dtype=torch.float64)
+    with pytest.raises(ValueError, match="group 1, response 1"):
+        compute_advantages(rewards, kind)  # type: ignore[arg-type]
+
+
 def test_overlong_penalty_falls_over_the_buffer() -> None:
     lengths = torch.tensor([1, 80, 85, 90, 100])
     assert overlong_penalty(lengths, limit=100, buffer=20).tolist() == pytest.approx([0, 0, -0.25, -0.5, -1])

@@ -32,7 +32,9 @@ INTERVALS = listed(
 Start: 65, End: 80.|\\boxed{65 to 80}|<b>65</b> to <b>80</b>|```json [65, 80] ```|
 65.0 - 80.0 seconds (about 1 minute)|65\u00a0to\u202f80|\u200b65 to 80\ufeff|between 65 and 80|
 The event starts at 65s and ends at 80s.|It begins at 1:05, and it ends at 1:20|starts at 65 s, ends at 80 s|
-65 to 80 when she sits down|she stands (65 to about 80)|6.5e1 to 8e1|$65$ to $80$|𝟔𝟓 to 𝟖𝟎|0065 to 80
+65 to 80 when she sits down|she stands (65 to about 80)|6.5e1 to 8e1|$65$ to $80$|𝟔𝟓 to 𝟖𝟎|0065 to 80|
+65 to 80!|It is 65 to 80！!|00:01:05,000 --> 00:01:20,000|[(00:01:05,000, 00:01:20,000)]|Q1: 65 to 80|
+Q2：[65, 80]|**65 to 80|**From 65 s to 80 s|65 to 80**|***1:05 - 1:20***|**It is 65 to 80
 """
 )
 
@@ -46,7 +48,8 @@ In minutes: 10 to 20|10 to 20, all in minutes|minutes 10 to 20|scene 10 to 20|no
 10'30" to 20'|10" to 20"|1 min 75 s to 20 min|1.5 min 5 s to 20 min|1 min 5 to 20 min|1 min to 20|
 10 to 1 min 20 s|start: 1, end: 20 min|10:75 to 20|1:02 h to 1:20 h|1M to 2M|1\u200b0 to 20|1\u00ad0 to 20|
 \u202e10 to 20|1٠ to 20|⑩ to 20|Ⅹ to 20|10\u0305 to 20|10--20|10..20|10 to 20 or 30|10 to 20, 30|10 20|
-10 to 20 and a half|第10秒到第20秒|1分半到2分|10万到20万|10 to 20 apples|10÷2 to 20|10 to 20 $|10 to 20 €|10 to 20!|
+10 to 20 and a half|第10秒到第20秒|1分半到2分|10万到20万|10 to 20 apples|10÷2 to 20|10 to 20 $|10 to 20 €|
+10! to 20|10! to 20!|10 to 20!5|
 start_frame: 10, end_frame: 20|{"start": 10, "end": 20, "end": 30}|10 - - 20|10+ to 20|
 twenty 10 to 20|10 –-20|不是10到20|it isn't 10 to 20|it cannot be from 10 to 20|
 10 to 20 of the clip|10 to 20 of 100|10 to 20 seconds from the end|the last 10 to 20 seconds|最后10到20秒|
@@ -55,7 +58,11 @@ it lasts 10 to 20 seconds|duration: 10 to 20|length 10-20|centiseconds: 10 to 20
 ticks: 10 to 20|10 to 20 us|keyframes 10 to 20|timesteps 10 to 20|clips 10 to 20|images 10 to 20|percentile 10 to 20|
 relative: [0.5, 0.6]|{"start": 10, "end": 20, "unit": "m"}|10 to 20 is wrong|10 to 20? No|not in the range 10 to 20|
 outside 10 to 20|outside of [10, 20]|everything but 10 to 20|10 to 20 does not show it|01:05 to 01:10 (hh:mm)|
-90 to 2 min|<s>10 to 20</s>|<del>10 to 20</del>|❌ 10 to 20
+90 to 2 min|<s>10 to 20</s>|<del>10 to 20</del>|❌ 10 to 20|
+00:00:10,50 --> 00:00:20,50|00:00:10,5000 --> 00:00:20|00:10,500 to 00:20,500|00:00:10,500|
+00:00:75,500 --> 00:02:00,000|
+Q10 to 20|Q1 10 to 20|Q1: 10|Q1: 10 to 20 Q2: 30 to 40|1: 10 to 20|2**10 to 20|10 ** to 20|10**2 to 20|**10**2 to 20|
+10 to 20**2|** 10 ** 20
 """
 )
 
@@ -63,7 +70,7 @@ NUMBERS: dict[str, float | None] = meanings(
     {
         5.0: """
 5|５|**5**|"5"|`5`|\\boxed{5}|$5$|5.|x = 5|答案是5|5个|{"answer": 5}|[5]|~5|\u200f5|5\u00ad|€5|5 cm|𝟓|5\n|
-It is 5, as said
+It is 5, as said|Q1: 5|**5|5**|**It is 5
 """,
         -5.0: """
 -5|－5|(-5)|-5 °C|= -5
@@ -80,7 +87,7 @@ at least 5|more than 5|not 5|it isn't 5|can’t be 5|up to 5|
 \\sqrt{5}|sqrt(5)|sqrt 5|log 5|ln 5|sin 5|abs(5)|-(-5)|-(5)|- (5)|square root of 5|the square of 5|
 factorial of 5|the inverse of 5|a pair of 5|one in 5|every 5|5 (k)|5 [k]|5 at most|101 in binary|10 in hex|
 5 is wrong|5? no|5 is not right|几5|<s>5</s>|<del>5</del>|
-5 and a half|half 5|twice 5|百分之5|第5|5个半|不到5|5倍|5 per second|1e999
+5 and a half|half 5|twice 5|百分之5|第5|5个半|不到5|5倍|5 per second|1e999|Q5|Q1 5|2**5|2 **5|**5**2|5!!
 """,
     }
 )
@@ -132,6 +139,7 @@ AROUND: dict[str, float | None] = meanings(
 RUNS = listed(
     """
  |start: 5, |1|1,|1.|1:|1 s |5 to |[|[5, |(5, 10), |(|*|**5** |"|"5|'|_|`|<b>|\\boxed{|$|$5|a|A |到|5到|秒|–|-|- |½|²|
-\u200b|a\u200b|\u0301|\u202e|５|not |don't |A is |A不|5 of |~~
+\u200b|a\u200b|\u0301|\u202e|５|not |don't |A is |A不|5 of |~~|
+{"x1": 0.1, |{"bbox": [1, 2, 3, 4]}, |[0.1, |[1, 2, 3, 4], |((1, 2, 3, 4), |00:00:05,500 |!|Q1: |**| **
 """
 )

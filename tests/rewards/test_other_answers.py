@@ -119,6 +119,31 @@ def test_written_text_is_worth_one_minus_its_word_errors(text: str, accuracy: fl
 
 
 @pytest.mark.parametrize(
+    ("text", "written", "accuracy"),
+    [
+        (f"**{TEXT}**", TEXT, 1.0),
+        ("no **entry** after _dark_", TEXT, 1.0),
+        ("```\nno entry\nafter dark\n```", TEXT, 1.0),
+        ("`no entry` after dark", TEXT, 1.0),
+        (f"**{TEXT}", TEXT, 1.0),
+        ("**no entry**!", "no entry!", 1.0),
+        # Marks that are written there, and words that are no marks.
+        ("*SALE* 5*3", "*SALE* 5*3", 1.0),
+        ("SALE 5*3", "*SALE* 5*3", 0.5),
+        ("5*3*2", "532", 0.0),
+        ("snake_case_name", "snakecasename", 0.0),
+        ("Q1: no", "no", 0.0),
+        ("<b>no</b>", "no", 0.0),
+        ("**exit**", "entry", 0.0),
+        ("**", "entry", 0.0),
+    ],
+)
+def test_marks_of_markdown_around_words_cost_nothing(text: str, written: str, accuracy: float) -> None:
+    score = answer("ocr", text, {"text": written})
+    assert (score.rewards["format"], score.rewards["word_accuracy"]) == (1.0, pytest.approx(accuracy))
+
+
+@pytest.mark.parametrize(
     ("text", "rouge"),
     [
         ("a dog barks", 1.0),

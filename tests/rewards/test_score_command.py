@@ -300,3 +300,29 @@ def test_a_list_as_the_first_of_several_lines_is_a_bad_line(tmp_path: Path) -> N
     run = score(write(tmp_path, [b"[1, 2]", *GOOD]))
     assert "line 1: expected a JSON object, found list" in run.stderr and "rather than" not in run.stderr
     assert len(strict_json(run.stdout)) == len(GOOD)
+
+
+def test_an_answer_to_a_picture_that_starts_late_is_scored_on_the_policys_clock(tmp_path: Path) -> None:
+    late = line("late", "temporal_grounding", "2 to 4", {"interval": [6, 8]})
+    evidence = line(
+        "g", "grounded_qa", "A", {"answer": "A", "intervals": [[6, 8]]}, glue="<glue>[(2, 4)]</glue>"
+    )
+    missed = line("no", "temporal_grounding", "6 to 8", {"interval": [6, 8]}, starts_at=4.0)
+    bad = [{**late, "starts_at": value} for value in (-1, "4", True, 30.0)]
+    lines = [{**late, "starts_at": 4}, {**evidence, "starts_at": 4.0}, late, missed, *bad]
+    run = score(write(tmp_path, lines), "--reasons")
+    scores = strict_json(run.stdout)
+    assert [one["rewards"].get("iou", one["rewards"].get("evidence_iou")) for one in scores] == [
+        *(1.0, 1.0, 0.0, 0.0),
+        *[0.0] * 4,
+    ]
+    assert "count from the first frame, at 4 s" in scores[3]["reason"]
+    assert run.stderr.count("starts_at must be 0 or more seconds") == 4
+    assert "line 8: starts_at must be 0 or more seconds, below the clip's 30 s, found 30.0" in run.stderr
+
+
+def test_a_file_of_which_nothing_can_be_scored_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    unscored = {"id": 1, "task": "dancing", "response": "x", "target": {}}
+    no_target = line("a", "temporal_grounding", "1 to 2", {"interval": [1]})
+    assert score(write(tmp_path, [unscored, no_target])).returncode == 2
+    assert score(write(tmp_path, [unscored, no_target, GOOD[0]])).returncode == 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rewards.boxes import read_box
+from rewards.boxes import read_box, read_boxes
 from rewards.intervals import read_interval, read_intervals, read_time
 from rewards.letters import read_letter
 from rewards.numbers import read_number
@@ -83,19 +83,43 @@ def test_a_list_of_intervals(text: str, intervals: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["**[0.1, 0.2, 0.5, 0.6]**", "［0.1，0.2，0.5，0.6］", "```json\n[[.1, .2, .5, .6]]\n```"]
+    "text",
+    ["**[0.1, 0.2, 0.5, 0.6]**", "［0.1，0.2，0.5，0.6］", "```json\n[[.1, .2, .5, .6]]\n```"]
+    + ["(0.1, 0.2, 0.5, 0.6)", "（0.1，0.2，0.5，0.6）", "[(0.1, 0.2, 0.5, 0.6)]", "((0.1, 0.2, 0.5, 0.6))"]
+    + ['{"bbox": [0.1, 0.2, 0.5, 0.6]}', '{"bbox_2d": [0.1, 0.2, 0.5, 0.6]}', "{'box': (0.1, 0.2, 0.5, 0.6)}"]
+    + ['[{"bbox_2d": [0.1, 0.2, 0.5, 0.6]}]', '{"bbox": [[0.1, 0.2, 0.5, 0.6]]}']
+    + [
+        '{"x1": 0.1, "y1": 0.2, "x2": 0.5, "y2": 0.6}',
+        '```json\n[{"x0":0.1,"y0":0.2,"x1":0.5,"y1":0.6}]\n```',
+    ]
+    + ["**[0.1, 0.2, 0.5, 0.6]"],
 )
-def test_a_box_in_markdown_or_full_width(text: str) -> None:
+def test_a_box_in_the_forms_that_people_and_models_write(text: str) -> None:
     assert read_box(text) == (0.1, 0.2, 0.5, 0.6)
 
 
 @pytest.mark.parametrize(
     "text",
     ["[10%, 20%, 50%, 60%]", "[0,1, 0,2, 0,5, 0,6]", "[0.1², 0.2, 0.5, 0.6]", "[0.1, 0.2, 0.5, 0.6] px"]
-    + ['{"bbox_2d": [10, 20, 50, 60]}', "[0.\u200b1, 0.2, 0.5, 0.6]", "[0.1, 0.2, 0.5, −0.6]"],  # noqa: RUF001
+    + ['{"bbox_2d": [10, 20, 50, 60]}', "[0.\u200b1, 0.2, 0.5, 0.6]", "[0.1, 0.2, 0.5, −0.6]"]  # noqa: RUF001
+    # Of pixels, in another order, of another kind, or with a bracket that does not fit.
+    + ['{"bbox": [0.1, 0.2, 0.5, 60]}', '{"x1": 10, "y1": 20, "x2": 50, "y2": 60}', "{0.1, 0.2, 0.5, 0.6}"]
+    + ['{"x1": 0.1, "x2": 0.5, "y1": 0.2, "y2": 0.6}', '{"x": 0.1, "y": 0.2, "w": 0.5, "h": 0.6}']
+    + ['{"y1": 0.1, "x1": 0.2, "y2": 0.5, "x2": 0.6}', '{"x1": 0.1, "y1": 0.2, "x1": 0.5, "y1": 0.6}']
+    + ['{"bbox": 0.1, 0.2, 0.5, 0.6}', '{"not": [0.1, 0.2, 0.5, 0.6]}', "(0.1, 0.2, 0.5, 0.6]"]
+    + ["-(0.1, 0.2, 0.5, 0.6)", '{"bbox": [0.1, 0.2, 0.5, 0.6], "bbox": [0.2, 0.2, 0.5, 0.6]}']
+    + ["(0.1, 0.2), (0.5, 0.6)", "0.1, 0.2, 0.5, 0.6", '{"bbox_xywh": [0.1, 0.2, 0.5, 0.6]}'],
 )
 def test_a_box_of_something_else_is_not_read(text: str) -> None:
     assert reading(read_box, text) is None
+
+
+@pytest.mark.parametrize("form", ["[{}, {}]", "({}, {})", '{{"boxes": [{}, {}]}}'])
+@pytest.mark.parametrize("box", ["[0.1, 0.2, 0.5, 0.6]", "(.1,.2,.5,.6)", '{{"bbox": [0.1, 0.2, 0.5, 0.6]}}'])
+def test_a_track_in_the_same_forms(form: str, box: str) -> None:
+    text = form.format(box.replace("{{", "{").replace("}}", "}"), "[0.2, 0.2, 0.5, 0.6]")
+    assert read_boxes(text, 2) == ((0.1, 0.2, 0.5, 0.6), (0.2, 0.2, 0.5, 0.6))
+    assert reading(lambda answer: read_boxes(answer, 3), text) is None
 
 
 VALUES = st.one_of(st.integers(2, 999).map(float), st.integers(9, 9999).map(lambda eighths: eighths / 8))
@@ -205,7 +229,8 @@ def seconds_of(read: Callable[[str], Any], text: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "read", [read_interval, read_number, read_letter, lambda text: read_intervals(text, 3)]
+    "read",
+    [read_interval, read_number, read_letter, lambda text: read_intervals(text, 3), read_box],
 )
 @pytest.mark.parametrize("run", RUNS)
 def test_time_grows_with_the_length_and_no_faster(read: Callable[[str], Any], run: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rewards import Mode, Scorer
+from rewards import Mode, Scorer, Template
 
 FRAME = [0.2, 0.2, 0.5, 0.5]
 TARGETS: dict[str, dict[str, Any]] = {
@@ -48,6 +48,44 @@ def reason(task: str, answer: str, glue: str = "", mode: Mode = "strict", **opti
 )  # fmt: skip
 def test_a_plain_miss_says_what_it_missed(task: str, answer: str, why: str) -> None:
     assert reason(task, answer) == why
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "quoted"),
+    [
+        ("temporal_grounding", "It is from 4 to 9 apples", "9 apples"),
+        ("temporal_grounding", "not 4 to 9", "not 4"),
+        ("temporal_grounding", "it is 4,5 to 9", "4,5"),
+        ("temporal_grounding", "4 to 9 %", "%"),
+        ("temporal_grounding", "4 to 9 (in minutes)", "minutes"),
+        ("numerical", "I count **12** cats; 4 dogs", "12 cats; 4 dogs"),
+        ("numerical", "4 and a half", "4 and a half"),
+    ],
+)
+def test_a_number_that_is_refused_is_quoted_with_what_stands_beside_it(
+    task: str, answer: str, quoted: str
+) -> None:
+    said = "what stands beside a number may change its value or kind"
+    assert reason(task, answer).startswith(f"{said}: “{quoted}")
+
+
+@pytest.mark.parametrize(
+    ("template", "response", "fits"),
+    [
+        ("thinking", "<answer>5 to 9</answer>", "direct"),
+        ("direct", "<think>-</think><answer>5 to 9</answer>", "thinking"),
+        ("thinking", "<answer>5 to 9</answer> <think>-</think>", "answer_first"),
+        ("thinking", "<answer>5 to 9</answer><answer>5 to 9</answer>", None),
+        ("thinking", "<think>-</think>5 to 9", None),
+    ],
+)
+def test_tags_of_another_template_are_known_as_such(
+    template: Template, response: str, fits: str | None
+) -> None:
+    score = Scorer("temporal_grounding", template=template).score(response, {"interval": [5, 9]})
+    assert score.reason is not None and score.reason.startswith("not exactly one ")
+    assert ("the tags found fit the template" in score.reason) == bool(fits)
+    assert not fits or f"the tags found fit the template {fits}" in score.reason
 
 
 def test_boxes_that_do_not_count_excuse_nothing() -> None:

@@ -65,7 +65,9 @@ def seconds(prompt: VideoPrompt) -> float:
 def test_counts(format_: str, file: str, videos: int, entries: int, unusable: int, outside: int) -> None:
     found = reading(format_, file)
     assert (len(found.listed), found.entries) == (videos, entries)
-    assert (len(found.problems), len(found.warnings)) == (unusable, outside)
+    # Some questions of NExT-GQA have an option twice.
+    beyond = [warning for warning in found.warnings if "are the same text" not in warning]
+    assert (len(found.problems), len(beyond)) == (unusable, outside)
     assert len(found.prompts) == entries - unusable
 
 
