@@ -75,7 +75,7 @@ def _model_folder(folder: Path) -> Iterator[Problem]:
     elif config.get("model_type") != MODEL_TYPE:
         kind = config.get("model_type")
         yield Problem(
-            ("model.path",), f"{CONFIG_FILE} says model_type {kind!r}; only {MODEL_TYPE!r} is trained"
+            ("model.path",), f"{CONFIG_FILE} says model_type {kind!r:.80}; only {MODEL_TYPE!r} is trained"
         )
     if not list(folder.glob("*.safetensors")):
         yield Problem(("model.path",), "the folder holds no weights (*.safetensors)")
@@ -163,7 +163,7 @@ def _grades(path: str | None) -> Iterator[Problem]:
         read_difficulties(path)
     except OSError as error:
         hint = "; `python -m cluster.grade` writes it" if isinstance(error, FileNotFoundError) else ""
-        yield Problem(("data.grades",), f"cannot be read: {error.strerror}{hint}")
+        yield Problem(("data.grades",), f"cannot be read: {error.strerror or error}{hint}")
     except ValueError as error:
         yield Problem(("data.grades",), f"holds a line that is no grade: {str(error).splitlines()[0]}")
 
