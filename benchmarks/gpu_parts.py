@@ -1,7 +1,7 @@
 """The parts of `benchmarks.gpu_check`: what can only be seen on a GPU, each in a process of its own.
 
 A part gets the device and a folder for files, and returns figures by name, with their units. On CPU all of them run the
-same code at sizes that say nothing of a GPU.
+same code at sizes that say nothing of a GPU. A figure that begins with `NO` is not as it must be.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.gpu_parity import parity
 from benchmarks.gpu_runs import whole_run
 from benchmarks.gpu_transfer import through_host, through_ipc
 from benchmarks.learner_comparison import compare
@@ -35,7 +36,9 @@ from benchmarks.learner_setting import (
 from benchmarks.learner_ways import IN_TURN, SHARED
 
 GIB = 2**30
-LAYOUTS = 40
+LAYOUTS, MOST_COMPILATIONS = 40, 6
+# Of bfloat16 beside float32: numbers there have 8 bits.
+MOST_ERROR = 0.02
 # That of the configuration for one GPU, tokens.
 MICRO_BATCH = 9216
 TINY_SIZES = Sizes(160, 5, 3)
@@ -81,9 +84,10 @@ def shared_prefix(device: torch.device, folder: Path) -> Figures:
             wanted.square().sum().backward()
             pairs += [(mine.grad, its.grad) for mine, its in zip(halves, whole, strict=True)]
         worst = max(worst, *(float((mine.float() - its).norm() / its.norm()) for mine, its in pairs))
+    compilations = counters["stats"]["unique_graphs"]
     return {
-        "worst relative error of outputs and gradients": f"{worst:.1e}",
-        "compilations (at most 6)": str(counters["stats"]["unique_graphs"]),
+        "worst relative error of outputs and gradients": f"{'' if worst <= MOST_ERROR else 'NO: '}{worst:.1e}",
+        "compilations (at most 6)": f"{'' if compilations <= MOST_COMPILATIONS else 'NO: '}{compilations}",
     }
 
 
@@ -129,13 +133,19 @@ def resuming(device: torch.device, folder: Path) -> Figures:
     path = _checkpoint(config, device, folder / "small")
     built, step = _rank(path, make_rows(config, TINY_SIZES), zero_stage=2)
     step()
+    written = _optimizer_state(built)
     built.save_checkpoint(str(folder / "resumable"), tag="last")
-    losses = []
-    for _ in range(2):
-        built.load_checkpoint(str(folder / "resumable"), tag="last")
-        step()
-        losses.append([float(parameter.detach().float().norm()) for parameter in built.module.parameters()])
-    return {"same weights after the step that follows": "yes" if losses[0] == losses[1] else "NO"}
+    step()
+    moved = _optimizer_state(built)
+    built.load_checkpoint(str(folder / "resumable"), tag="last")
+    found = _optimizer_state(built)
+    step()
+    same = [len(found) == len(written), *map(torch.equal, found, written)]
+    moves = sum(not torch.equal(*pair) for pair in zip(moved, written, strict=True))
+    return {
+        "state as it was written": "yes" if all(same) else "NO",
+        "tensors of it that a step moves": f"{moves}",
+    }
 
 
 def moving_weights(device: torch.device, folder: Path) -> Figures:
@@ -155,8 +165,10 @@ PARTS: dict[str, Part] = {
     "rank at 3B, ZeRO-3": Part(60, functools.partial(learner_rank, 3, False, True)),
     "resuming, AdamW fused": Part(60, resuming),
     "weights between processes": Part(60, moving_weights),
-    "run on one GPU, parity and audited sync": Part(240, functools.partial(whole_run, 1)),
-    "run on two GPUs, parity and audited NCCL sync": Part(240, functools.partial(whole_run, 2), gpus=2),
+    "parity on Model Runner V2": Part(100, functools.partial(parity, True)),
+    "parity on Model Runner V1": Part(100, functools.partial(parity, False)),
+    "configuration for one GPU, audited sync": Part(240, functools.partial(whole_run, 1)),
+    "run on two GPUs, audited NCCL sync": Part(240, functools.partial(whole_run, 2), gpus=2),
 }
 
 
@@ -196,6 +208,13 @@ def _rank(path: Path, rows: list[Any], **settings: Any) -> tuple[Any, Callable[[
         return time.perf_counter() - began
 
     return built, step
+
+
+def _optimizer_state(built: Any) -> list[Tensor]:
+    """Copies of ZeRO's float32 weights, and of what AdamW keeps of each."""
+    kept = [value for state in built.optimizer.optimizer.state.values() for value in state.values()]
+    every = [*built.optimizer.single_partition_of_fp32_groups, *kept]
+    return [value.detach().cpu().clone() for value in every if isinstance(value, Tensor)]
 
 
 def _checkpoint(config: Any, device: torch.device, path: Path) -> Path:

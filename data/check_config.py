@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
-from data.limits import MAX_YAML_BYTES, read_file, reason_of
+from data.limits import MAX_YAML_BYTES, reason_of
 from data.readers import DatasetError, DatasetSpec
 from data.yaml_text import read_value, yaml_reason
+from rewards.files import read_file
 
 SYNTHETIC = "synthetic"
 SOURCES = ("source", "eval_source")

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 
-from data.limits import special_kind
+from rewards.files import special_kind
 
 # How much of a file's start, and of its end, is looked at, bytes.
 GLANCE = 4096

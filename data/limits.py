@@ -1,15 +1,14 @@
 """How much of anything is read. What claims to hold more is refused by its header, before memory is taken for it.
 
-They are far above what videos and datasets have. Change them here if yours have more.
+They are far above what videos and datasets have. Change them here if yours have more; those of files of text, which
+rewards are read from too, are in `rewards.files`.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,19 +32,10 @@ MAX_SECONDS = 7 * 24 * 3600.0
 # Address space of a process that decodes, bytes. 8K takes 0.9 GiB as H.264, 1.4 with 16 reference frames, and 1.1 as
 # HEVC.
 MAX_DECODER_BYTES = 4 * 2**30
-# An annotation: a file of them, which is read whole where it is no file of lines, and one line, bytes.
-MAX_FILE_BYTES, MAX_LINE_BYTES = 2**31, 2**24
 # A configuration, bytes; `data.yaml_text` bounds its characters, values and levels.
 MAX_YAML_BYTES = 2**20
 # Lists and objects within each other.
 MAX_NESTING = 64
-
-_SPECIAL = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 def require_pixels(width: int, height: int, most: int, side: int = MAX_IMAGE_SIDE) -> None:
@@ -87,28 +77,6 @@ def at_most(most: int, items: Iterable[T], what: str) -> Iterator[T]:
         yield item
 
 
-def special_kind(mode: int) -> str | None:
-    """What a path is that is neither a file nor a folder, whose reading may never end: "a pipe".
-
-    Args:
-        mode: As `os.stat` tells it.
-    """
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return None
-    return next((kind for holds, kind in _SPECIAL if holds(mode)), "no regular file")
-
-
-def open_file(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a regular file for reading.
-
-    Raises:
-        OSError: it is none, or cannot be opened.
-    """
-    if kind := special_kind(os.stat(path).st_mode):
-        raise OSError(f"{os.fspath(path)}: is {kind}, which is never opened: name a file")
-    return open(path, "rb")
-
-
 def reason_of(error: Exception) -> str:
     """Why a path cannot be used, with its name once and no number of an error: `a.jsonl: No such file or directory`."""
     if isinstance(error, IsADirectoryError):
@@ -116,11 +84,3 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error)
-
-
-def read_file(path: str | os.PathLike[str], most: int) -> bytes:
-    """The content of a regular file of at most so many bytes. Raises `OSError` of any other."""
-    with open_file(path) as file:
-        if os.fstat(file.fileno()).st_size > most:
-            raise OSError(f"{os.fspath(path)}: holds more than {most:,} bytes")
-        return file.read()

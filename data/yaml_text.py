@@ -72,6 +72,12 @@ class Loader(yaml.SafeLoader):
         self._deepest, self._level = max(deepest, self._deepest), self._level - 1
         return node
 
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """A bracket, before what is in it is looked at: PyYAML looks through all that are open at each."""
+        if self.flow_level >= MOST_LEVELS:
+            raise _mistake(f"nested deeper than {MOST_LEVELS} levels", self.get_mark())
+        super().fetch_flow_collection_start(token)
+
     def _repeat(self, event: yaml.AliasEvent) -> None:
         anchored = self._anchored.get(event.anchor or "", _Anchored(is_whole=True))
         if not anchored.is_whole:

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rewards.files import MAX_FILE_BYTES, read_file
+
 MANIFEST = "manifest.json"
 CLIENT_STATE = "client_state.json"
 LATEST = "latest"
@@ -113,7 +115,7 @@ def read_client_state(checkpoint: Path) -> dict[str, Any]:
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, MAX_FILE_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         # The text of the error may quote the file, and its line break.
         raise CheckpointError(f"{path.name} is unreadable ({type(error).__name__})") from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import BinaryIO
+
+from rewards.files import MAX_FILE_BYTES, MAX_LINE_BYTES, bounded_lines
 
 IS_A_LIST = "is a JSON list rather than JSON Lines; its items are read, numbered from 1"
 
@@ -42,14 +45,26 @@ def decode(content: bytes) -> str:
         ) from error
 
 
-def numbered_lines(file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def decode_line(content: bytes) -> str:
+    """A line, or an item of a list, as `decode` has it.
+
+    Raises:
+        ValueError: it is not UTF-8, or longer than `MAX_LINE_BYTES`; the message says which.
+    """
+    if len(content) > MAX_LINE_BYTES:
+        raise ValueError(f"longer than {MAX_LINE_BYTES:,} bytes")
+    return decode(content)
+
+
+def numbered_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """The lines that say something, numbered from 1.
 
     A newline ends a line, and no Unicode separator in a text does. Where a file has no newline at all, carriage returns
     end its lines, as on old Macs, unless all of it is one JSON value. Of a UTF-16 file, in which lines end otherwise,
-    the first line alone is given.
+    the first line alone is given. A line longer than `MAX_LINE_BYTES` is read past; what stands for it is too long for
+    `decode_line` too.
     """
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(bounded_lines(file), start=1):
         if number == 1 and line.startswith(_UTF16_MARKS):
             yield number, line
             return
@@ -65,13 +80,28 @@ def numbered_records(file: BinaryIO) -> tuple[bool, Iterator[tuple[int, bytes]]]
     """Whether a file is one JSON list, and its items or else its lines, numbered from 1.
 
     An item after which the list cannot be read any further takes the rest of the file with it.
+
+    Raises:
+        OSError: it is a list of more than `MAX_FILE_BYTES`, which would be read whole.
     """
-    first = next((line for line in file if line.removeprefix(_UTF8_MARK).strip()), b"")
-    file.seek(0)
-    starts_as_list = first.removeprefix(_UTF8_MARK).lstrip().startswith(b"[")
-    items = _items(file.read()) if starts_as_list else None
+    items = None
+    if _starts_as_list(file):
+        if file.seek(0, os.SEEK_END) > MAX_FILE_BYTES:
+            raise OSError(
+                f"{file.name}: a JSON list of more than {MAX_FILE_BYTES:,} bytes; save it as JSON Lines"
+            )
+        file.seek(0)
+        items = _items(file.read())
     file.seek(0)
     return items is not None, numbered_lines(file) if items is None else enumerate(items, start=1)
+
+
+def _starts_as_list(file: BinaryIO) -> bool:
+    """Whether the first letter is a bracket, of however long a line."""
+    while part := file.read(2**16):
+        if said := part.removeprefix(_UTF8_MARK).lstrip():
+            return said.startswith(b"[")
+    return False
 
 
 def _items(content: bytes) -> list[bytes] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rewards.baselines import written
 from rewards.clock import on_policy_clock, starts_at_problem
-from rewards.lines import NotUtf8, decode
+from rewards.lines import decode_line
 from rewards.scoring import check_duration, read_target, score_response
 from rewards.targets import BadTarget, is_number
 from rewards.tasks import COMPONENTS, SPECS, TASKS
@@ -76,9 +76,11 @@ def parse_sample(line: bytes) -> Sample:
     from.
     """
     try:
-        fields = json.loads(decode(line), parse_constant=_refuse_constant)
-    except NotUtf8 as error:
+        text = decode_line(line)
+    except ValueError as error:
         return Sample(problem=str(error))
+    try:
+        fields = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         # Among the ValueErrors are numbers of thousands of digits.
         return Sample(problem=f"not JSON: {getattr(error, 'msg', error)}")

@@ -17,6 +17,7 @@ from typing import Annotated, BinaryIO, NoReturn
 import typer
 
 from rewards.clock import on_clip_clock
+from rewards.files import open_file
 from rewards.lines import IS_A_LIST, numbered_records
 from rewards.predictions import Sample, parse_sample
 from rewards.result import Score
@@ -66,21 +67,24 @@ def main(
     """
     summary = Summary(mode.value)
     scorers = {task: Scorer(task, mode.value, template.value) for task in TASKS}
-    with ExitStack() as files:
-        output = sys.stdout
-        try:
+    try:
+        with ExitStack() as files:
+            output = sys.stdout
             if output_path and output_path.exists() and output_path.samefile(input_path):
                 stop(f"--output {output_path} would overwrite the input")
-            file = files.enter_context(input_path.open("rb"))
+            file = files.enter_context(open_file(input_path))
             if output_path:
                 output = files.enter_context(output_path.open("w", encoding="ascii"))
-        except OSError as error:
-            stop(f"cannot open {error.filename}: {error.strerror}")
-        for sample in read_samples(file, str(input_path)):
-            score = score_sample(sample, scorers)
-            summary.add(sample, score)
-            if score is not None:
-                print(score_line(sample, score, reasons), file=output)
+            for sample in read_samples(file, str(input_path)):
+                score = score_sample(sample, scorers)
+                summary.add(sample, score)
+                if score is not None:
+                    print(score_line(sample, score, reasons), file=output)
+    except BrokenPipeError:
+        # Whoever read the scores has enough of them, which ends the program in silence.
+        raise
+    except OSError as error:
+        stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     if not summary.lines:
         stop(f"{input_path} holds no samples")
     console.print(summary.table())

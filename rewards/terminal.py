@@ -22,13 +22,22 @@ _UNSAFE = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
+_BLOCKS = ((0, 0x620), (0x2000, 0x2070), (0xD800, 0xE000), (0xFE00, 0x10000), (0xE0000, 0xE0080))
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+_ESCAPES = {code: _escape(code) for block in _BLOCKS for code in range(*block) if _UNSAFE.match(chr(code))}
+
 
 def printable(text: str) -> str:
     r"""The text with every character that would do something instead of being seen as its escape: `\x1b`, `\u202e`.
 
     Tabs and newlines stay, so that nothing changes in a text of ordinary lines.
     """
-    return _UNSAFE.sub(_escape, text)
+    return text.translate(_ESCAPES) if _UNSAFE.search(text) else text
 
 
 def one_line(text: str) -> str:
@@ -56,8 +65,3 @@ class Terminal(Console):
 def say(text: str, is_error: bool = False) -> None:
     """Print a text of one line or several at once, to standard error if it is one."""
     print(printable(text), file=sys.stderr if is_error else sys.stdout, flush=True)
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -82,7 +82,8 @@ class JudgeSection(Section):
     )
     model: str | None = described(None, "Name of the model on that server.", min_length=1)
     api_key_variable: str | None = described(
-        None, "Environment variable that holds the API key where the run is started; null sends none."
+        None,
+        "Environment variable, in capitals, that holds the API key where the run is started; null sends none.",
     )
     concurrency: int = described(
         16, "Most requests at a time, of all reward workers together, requests.", ge=1

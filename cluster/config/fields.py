@@ -187,4 +187,5 @@ def shown(value: Any) -> str:
 
 
 def _closest(key: str, candidates: list[str], cutoff: float = 0.6) -> str | None:
-    return next(iter(difflib.get_close_matches(key, candidates, n=1, cutoff=cutoff)), None)
+    # No key is as long: what is cut off could only make it less alike.
+    return next(iter(difflib.get_close_matches(key[:200], candidates, n=1, cutoff=cutoff)), None)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from actors.judge_key import address_problem
 from cluster.config import RunConfig
 from cluster.config.problems import Problem
 
+# That of a key may hold small letters: such a name is taken to be one.
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+
 
 def reward_contradictions(config: RunConfig) -> Iterator[Problem]:
     """Every mistake in the sections `reward` and `judge`; nothing outside them is looked at."""
     yield from _shuffle_bonus(config)
+    yield from _key_variable(config)
     if config.judge.base_url or config.judge.model:
         yield from _endpoint(config)
         yield from _judging_time(config)
@@ -27,6 +32,14 @@ def _shuffle_bonus(config: RunConfig) -> Iterator[Problem]:
             ("reward.shuffle_bonus", "reward.custom"),
             f"the bonus is for right responses, and a reward of your own does not say which of {', '.join(both)} are",
         )
+
+
+def _key_variable(config: RunConfig) -> Iterator[Problem]:
+    # Whoever gives the key itself must not find it in the plan, in config.yaml or in a log.
+    variable = config.judge.api_key_variable
+    if variable is not None and not VARIABLE.fullmatch(variable):
+        problem = "must be the name of an environment variable in capitals, which holds the key"
+        yield Problem(("judge.api_key_variable",), problem, is_secret=True)
 
 
 def _endpoint(config: RunConfig) -> Iterator[Problem]:

@@ -15,7 +15,9 @@ from cluster.config import RunConfig
 from cluster.config.fields import all_fields, shown
 from cluster.config.loading import load_config, to_yaml
 from cluster.errors import ConfigError
+from data.limits import MAX_YAML_BYTES
 from data.yaml_text import read_value
+from rewards.files import read_file
 
 CONFIG_FILE = "config.yaml"
 
@@ -54,6 +56,11 @@ def write_config(config: RunConfig) -> None:
     os.replace(temporary, path)
 
 
+def stored_text(path: Path) -> str:
+    """The text of a configuration that a run kept. Raises `OSError` or `UnicodeDecodeError` where it is none."""
+    return read_file(path, MAX_YAML_BYTES).decode()
+
+
 def read_stored(path: Path) -> RunConfig:
     """The configuration that a run kept, to be looked at, not run: settings that are no more are left out.
 
@@ -62,7 +69,7 @@ def read_stored(path: Path) -> RunConfig:
         OSError: it cannot be read.
     """
     try:
-        stored = read_value(path.read_text(encoding="utf-8"))
+        stored = read_value(stored_text(path))
         known = {
             section: {name: value for name, value in its.items() if f"{section}.{name}" in all_fields()}
             for section, its in stored.items()

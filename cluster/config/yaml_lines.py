@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from cluster.errors import ConfigError
-from data.limits import MAX_YAML_BYTES, read_file
+from data.limits import MAX_YAML_BYTES
 from data.yaml_text import read_tree, yaml_reason
+from rewards.files import read_file
 
 EXTENDS = "extends"
 

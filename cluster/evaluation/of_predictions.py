@@ -32,7 +32,9 @@ def evaluate_predictions(config: RunConfig, path: Path) -> None:
             try:
                 predictions = read_predictions(path, benchmarks)
             except OSError as error:
-                raise ConfigError(f"--predictions {path} cannot be read: {error.strerror}") from error
+                raise ConfigError(
+                    f"--predictions {path} cannot be read: {error.strerror or error}"
+                ) from error
             if predictions.is_list:
                 say(f"{path} {IS_A_LIST}", is_error=True)
             if not predictions.responses and not predictions.unusable:

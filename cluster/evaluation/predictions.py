@@ -25,6 +25,7 @@ from data.schema import AnnotationError, VideoPrompt
 from rewards import Score, Template
 from rewards.baselines import written
 from rewards.clock import on_clip_clock, starts_at_problem
+from rewards.files import open_file
 from rewards.lines import numbered_records
 
 NO_PREDICTION = "no prediction has this id"
@@ -64,11 +65,11 @@ def read_predictions(path: Path, benchmarks: Sequence[Benchmark]) -> Predictions
     """Read a file of predictions, JSON Lines or one JSON list. Of two lines, or items, with one id the first counts.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is no regular file, or a list of more than `MAX_FILE_BYTES`.
     """
     found = Predictions()
     full_ids = plain_ids(benchmarks) | {prompt.id: prompt.id for prompt in all_prompts(benchmarks)}
-    with path.open("rb") as file:
+    with open_file(path) as file:
         found.is_list, records = numbered_records(file)
         for number, record in records:
             place = f"{path}: item {number}" if found.is_list else f"{path}:{number}"

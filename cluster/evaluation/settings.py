@@ -18,6 +18,7 @@ from cluster.inputs.benchmarks import Benchmark
 from cluster.inputs.prompts import prompt_style_of
 from cluster.records.kept_settings import chosen_settings, differences, read_settings, write_settings
 from data.prompts import render_prompt
+from rewards.files import open_file
 
 # What decides how an answer is read and measured, whoever gave it, and the section of the judge.
 SCORING = {"data.template", "reward.mode", "reward.options"}
@@ -56,10 +57,9 @@ def settings_of_predictions(
         for key, value in _asked(config).items()
     }
     prompts = {f"{PROMPTS}{one.name}": NOT_KNOWN for one in benchmarks}
-    answers = {
-        f"{ANSWERS}predictions": str(path),
-        f"{ANSWERS}files": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
+    with open_file(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    answers = {f"{ANSWERS}predictions": str(path), f"{ANSWERS}files": digest}
     return {**answers, **asked, "data.template": template, **_datasets(benchmarks), **prompts}
 
 

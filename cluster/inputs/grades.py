@@ -19,6 +19,7 @@ from cluster.records.kept_settings import chosen_settings, differences, read_set
 from cluster.records.metrics import Number, Text
 from data.schema import VideoPrompt
 from rewards import Score
+from rewards.files import MAX_FILE_BYTES, read_file
 
 GRADES_FILE = "grades.jsonl"
 # A grade depends on everything in these sections but where and how fast things run, and on these fields.
@@ -78,7 +79,7 @@ def read_grades(path: str | Path) -> list[Grade]:
         OSError: the file cannot be read.
         ValueError: a line is no grade.
     """
-    return [Grade.model_validate_json(line) for line in Path(path).read_bytes().split(b"\n")[:-1]]
+    return [Grade.model_validate_json(line) for line in read_file(path, MAX_FILE_BYTES).split(b"\n")[:-1]]
 
 
 def read_difficulties(path: str | Path) -> dict[str, float]:

@@ -28,8 +28,10 @@ def custom_reward_problem(task: str, path: str) -> str | None:
         return None
     try:
         tree = ast.parse(Path(found.origin).read_bytes())
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
-        return f"reward.custom.{task}: {path!r}: {found.origin} cannot be read: {error}"
+    # MemoryError: Python's parser says so of what is nested too deeply.
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        return f"reward.custom.{task}: {path!r}: {found.origin} cannot be read: {reason}"
     if _may_define(tree.body, name):
         return None
     return f"reward.custom.{task}: {path!r}: {found.origin} defines no {name!r}"

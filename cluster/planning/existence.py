@@ -12,6 +12,7 @@ from actors.custom_reward import CustomRewardError, load_custom_reward
 from actors.judge_key import clean_key
 from cluster.config import SYNTHETIC, TINY, Dataset, RunConfig
 from cluster.config.problems import Problem
+from cluster.config.reward_checks import VARIABLE
 from cluster.inputs.datasets import read_entry, spec_of
 from cluster.inputs.grades import read_difficulties
 from cluster.planning.custom_rewards import custom_reward_problem
@@ -21,7 +22,6 @@ from data.readers import DatasetError, Reading
 from data.schema import Task, VideoPrompt
 
 MODEL_TYPE = "qwen2_5_vl"
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT_S = 10.0
 # What an engine reads beside the weights, and under which names: as transformers 5 saves it, or as on the Hub.
@@ -81,7 +81,7 @@ def _model_folder(folder: Path) -> Iterator[Problem]:
     elif config.get("model_type") != MODEL_TYPE:
         kind = config.get("model_type")
         yield Problem(
-            ("model.path",), f"{CONFIG_FILE} says model_type {kind!r}; only {MODEL_TYPE!r} is trained"
+            ("model.path",), f"{CONFIG_FILE} says model_type {kind!r:.80}; only {MODEL_TYPE!r} is trained"
         )
     if not list(folder.glob("*.safetensors")):
         yield Problem(("model.path",), "the folder holds no weights (*.safetensors)")
@@ -191,7 +191,7 @@ def _grades(path: str | None) -> Iterator[Problem]:
         read_difficulties(path)
     except OSError as error:
         hint = "; `python -m cluster.grade` writes it" if isinstance(error, FileNotFoundError) else ""
-        yield Problem(("data.grades",), f"cannot be read: {error.strerror}{hint}")
+        yield Problem(("data.grades",), f"cannot be read: {error.strerror or error}{hint}")
     except ValueError as error:
         yield Problem(("data.grades",), f"holds a line that is no grade: {str(error).splitlines()[0]}")
 
@@ -212,10 +212,8 @@ def _rewards_to_see(config: RunConfig) -> Iterator[Problem]:
 
 def _judge(config: RunConfig) -> Iterator[Problem]:
     variable = config.judge.api_key_variable
-    if not config.judge.base_url or not variable:
+    if not config.judge.base_url or not variable or not VARIABLE.fullmatch(variable):
         return
-    # Whoever takes the key itself for what is asked for must not find it in a log.
-    is_secret = not _VARIABLE.fullmatch(variable)
     key = os.environ.get(variable, "").strip()
     problem = None if key else "no such environment variable is set here, or it is empty"
     try:
@@ -223,4 +221,4 @@ def _judge(config: RunConfig) -> Iterator[Problem]:
     except ValueError as error:
         problem = f"what the environment variable holds cannot be sent: it {error}"
     if problem:
-        yield Problem(("judge.api_key_variable",), problem, is_secret)
+        yield Problem(("judge.api_key_variable",), problem)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.config import TINY
+from data.limits import MAX_YAML_BYTES
+from rewards.files import read_file
 
 CONFIG_FILE = "config.json"
 
@@ -106,10 +108,10 @@ def find_geometry(path: str) -> ModelGeometry | None:
 
 
 def read_model_config(folder: Path) -> dict[str, Any] | None:
-    """A checkpoint's configuration; None where there is none or it is not a JSON object."""
+    """A checkpoint's configuration; None where there is none, of at most 1 MiB, or it is not a JSON object."""
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = json.loads(read_file(folder / CONFIG_FILE, MAX_YAML_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
     return config if isinstance(config, dict) else None
 
@@ -118,13 +120,13 @@ def geometry(config: Mapping[str, Any]) -> ModelGeometry | None:
     """The geometry of a Qwen2.5-VL configuration, as transformers 4 (flat) and 5 (nested) write it.
 
     Returns:
-        None if a field is missing: another architecture.
+        None if a field is missing or no size: another architecture.
     """
-    text = {**config, **config.get("text_config", {})}
+    nested = {**config, **_mapping(config, "text_config")}
+    text, tower = _sizes(nested), _sizes(_mapping(config, "vision_config"))
     try:
-        tower = config["vision_config"]
         vision = _vision_parameters(tower)
-        language = _language_parameters(text)
+        language = _language_parameters(text, bool(nested.get("tie_word_embeddings")))
         return ModelGeometry(
             parameters=vision + language,
             vision_parameters=vision,
@@ -142,7 +144,16 @@ def geometry(config: Mapping[str, Any]) -> ModelGeometry | None:
         return None
 
 
-def _language_parameters(text: Mapping[str, Any]) -> int:
+def _mapping(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _sizes(section: Mapping[str, Any]) -> dict[str, int]:
+    return {key: value for key, value in section.items() if type(value) is int and 0 < value < 2**40}
+
+
+def _language_parameters(text: Mapping[str, int], is_tied: bool) -> int:
     hidden, inner, vocabulary = text["hidden_size"], text["intermediate_size"], text["vocab_size"]
     queries, keys = (
         text["num_attention_heads"] * _head_dim(text),
@@ -151,11 +162,11 @@ def _language_parameters(text: Mapping[str, Any]) -> int:
     # Queries, keys and values have biases; the output projection and the MLP have none.
     attention = (hidden + 1) * (queries + 2 * keys) + queries * hidden
     layer = attention + 3 * hidden * inner + 2 * hidden
-    embeddings = vocabulary * hidden * (1 if text.get("tie_word_embeddings") else 2)
+    embeddings = vocabulary * hidden * (1 if is_tied else 2)
     return int(embeddings + text["num_hidden_layers"] * layer + hidden)
 
 
-def _vision_parameters(vision: Mapping[str, Any]) -> int:
+def _vision_parameters(vision: Mapping[str, int]) -> int:
     hidden, inner = vision["hidden_size"], vision["intermediate_size"]
     channels = vision.get("in_channels", 3) * vision.get("temporal_patch_size", 2)
     merged = hidden * vision.get("spatial_merge_size", 2) ** 2
@@ -165,7 +176,7 @@ def _vision_parameters(vision: Mapping[str, Any]) -> int:
     return int(channels * vision["patch_size"] ** 2 * hidden + vision["depth"] * block + merger)
 
 
-def _head_dim(text: Mapping[str, Any]) -> int:
+def _head_dim(text: Mapping[str, int]) -> int:
     return int(text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"])
 
 

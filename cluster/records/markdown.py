@@ -9,9 +9,12 @@ from rewards.terminal import one_line
 
 # What marks code, emphasis, HTML, cells and strikes in GitHub's Markdown wherever it stands; `&` would spell any of
 # them out. An underscore inside a word does not, and a bracket only does before what it leads to.
-_ANYWHERE = re.compile(r"[\\`*<|~]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])")
+_ANYWHERE = str.maketrans({mark: f"\\{mark}" for mark in "\\`*<|~"} | {"&": "&amp;"})
+_IN_PLACES = re.compile(r"(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])")
 # What is made a link without any mark.
-_LINK = re.compile(r"(?i)(?:(?<=http)|(?<=https)|(?<=ftp)):(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.")
+_LINK = re.compile(
+    r"(?i)[:.](?:(?:(?<=http:)|(?<=https:)|(?<=ftp:))(?=//)|(?<=mailto:)|(?<=xmpp:)|(?<=www\.))"
+)
 _ADDRESS = re.compile(r"@(?=[\w-]+(?:\.[\w-]+)*\.[A-Za-z])")
 # What begins a heading, a list, a quotation or a rule at the start of a line.
 _FIRST = re.compile(r"^(\s*)(?:(?=>|[#+=-]+(?:\s|$))|(\d+)(?=[.)](?:\s|$)))")
@@ -19,7 +22,7 @@ _FIRST = re.compile(r"^(\s*)(?:(?=>|[#+=-]+(?:\s|$))|(\d+)(?=[.)](?:\s|$)))")
 
 def in_markdown(text: str) -> str:
     """The text so that Markdown shows it as it is, on one line."""
-    escaped = _ANYWHERE.sub(r"\\\g<0>", one_line(text).replace("&", "&amp;"))
+    escaped = _IN_PLACES.sub(lambda found: f"\\{found[0]}", one_line(text).translate(_ANYWHERE))
     escaped = _ADDRESS.sub("&#64;", _LINK.sub(lambda found: f"\\{found[0]}", escaped))
     return _FIRST.sub(lambda found: f"{found[1]}{found[2] or ''}\\", escaped)
 

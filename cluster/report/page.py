@@ -6,6 +6,8 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from rewards.terminal import printable
+
 REPORT_FILE = "report.html"
 
 PAGE = """<!doctype html>
@@ -17,16 +19,15 @@ PAGE = """<!doctype html>
 
 
 def page_html(title: str, body: str) -> str:
-    """A whole page around its sections."""
+    """A whole page around its sections, in which no character of the data hides or reorders what is read."""
     style, script = _asset("report.css"), _asset("report.js")
-    return PAGE.format(title=escape(title), style=style, script=script, body=body)
+    return PAGE.format(title=escape(printable(title)), style=style, script=script, body=printable(body))
 
 
 def write_html(path: Path, page: str) -> Path:
     """Write a page in one rename and return its path."""
     temporary = path.with_name(path.name + ".tmp")
-    # A file name that is no UTF-8 holds halves of characters.
-    temporary.write_text(page, encoding="utf-8", errors="replace")
+    temporary.write_text(page, encoding="utf-8")
     temporary.replace(path)
     return path
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from cluster.config.stored import CONFIG_FILE, read_stored
+from cluster.config.stored import CONFIG_FILE, read_stored, stored_text
 from cluster.errors import ConfigError
 from cluster.inputs.prompts import prompt_style_of
 from cluster.progress.state import spoken
@@ -139,7 +139,7 @@ def _footer(facts: RunFacts | None, run_dir: Path) -> str:
         parts.append(f"<details><summary>{len(facts.warnings)} warnings</summary><ul>{items}</ul></details>")
     config = run_dir / CONFIG_FILE
     if config.exists():
-        text = escape(config.read_text(encoding="utf-8"))
+        text = escape(stored_text(config))
         parts.append(f"<details><summary>resolved configuration</summary><pre>{text}</pre></details>")
     if facts:
         versions = " · ".join(f"{escape(name)} {escape(number)}" for name, number in facts.versions.items())
@@ -151,7 +151,7 @@ def _mode(run_dir: Path) -> Mode:
     """How the run's samples were scored; its configuration may be of another version, so only this is read of it."""
     config = run_dir / CONFIG_FILE
     try:
-        fields = read_value(config.read_text(encoding="utf-8")) if config.exists() else {}
+        fields = read_value(stored_text(config)) if config.exists() else {}
         return "paper" if fields.get("reward", {}).get("mode") == "paper" else "strict"
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise ConfigError(f"{config} is not a configuration: {error}") from error

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from data.annotation_lines import annotation_lines, decode_text
-from data.limits import MAX_FILE_BYTES, MAX_NESTING, read_file
+from data.limits import MAX_NESTING
 from data.readers.entries import Entry, Fields, broken
 from data.schema import AnnotationError
+from rewards.files import MAX_FILE_BYTES, read_file
 from rewards.lines import NotUtf8, decode
 
 TOO_DEEP = f"lists and objects are nested more than {MAX_NESTING} deep"

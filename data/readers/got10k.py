@@ -18,11 +18,11 @@ from pathlib import Path
 
 from data.annotation_lines import decode_text
 from data.image_frames import image_size, list_images
-from data.limits import MAX_LINE_BYTES, read_file
 from data.readers.entries import Entry, Fields, broken, read_number
 from data.readers.files import read_lines
 from data.readers.spec import DatasetSpec
 from data.schema import NUM_BOXES, AnnotationError
+from rewards.files import MAX_LINE_BYTES, read_file
 
 # Frames per second of every sequence, as its meta_info.ini says (`anno_fps: 10Hz`).
 FRAME_RATE = 10.0

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from data.limits import MAX_FILE_BYTES, read_file
 from data.readers.entries import Entry, Fields, broken, part_of, take
 from data.readers.options import letter_in, without_labels
 from data.readers.spec import DatasetSpec
 from data.readers.videos import Videos
+from rewards.files import MAX_FILE_BYTES, read_file
 
 COLUMNS = ["question_id", "videoID", "question", "options", "answer", "duration"]
 LENGTHS = ("short", "medium", "long")

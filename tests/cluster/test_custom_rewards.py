@@ -93,3 +93,13 @@ def test_a_dry_run_imports_nothing_and_a_start_does(mark: Path) -> None:
     assert not mark.exists()
     assert list(missing_things(config)) == []
     assert mark.exists()
+
+
+@pytest.mark.parametrize("text", ["x = " + "-" * 200_000 + "1", "x = a" + ".b" * 200_000, "x = " + "(" * 300])
+def test_a_module_that_is_too_deep_to_parse_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "too_deep.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    problem = custom_reward_problem("tracking", "too_deep.x")
+    assert problem is not None and "too_deep.py cannot be read: " in problem

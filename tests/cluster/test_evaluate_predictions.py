@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -475,3 +476,31 @@ def test_answers_to_pictures_that_start_late_are_scored_anew_as_they_were(recipe
         lines = [{key: one[key] for key in ("id", "response", "starts_at")} for one in (late, bare)] + lines[
             2:
         ]
+
+
+@pytest.mark.timeout(60)
+def test_a_file_that_never_ends_or_is_vast_is_refused(recipe: Path) -> None:
+    path = recipe.with_name("vast.json")
+    arguments = ["--config", str(recipe), "--predictions", str(path)]
+    os.mkfifo(path)
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 2 and "is a pipe, which is never opened: name a file" in refused.output
+    path.unlink()
+    with path.open("wb") as file:
+        file.write(b"[")
+        file.truncate(2**31 + 1)
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 2 and "a JSON list of more than 2,147,483,648 bytes" in refused.output
+
+
+def test_a_line_that_is_too_long_costs_itself(recipe: Path) -> None:
+    path = recipe.with_name("predictions.jsonl")
+    lines = [
+        {"id": "a", "answer": "1 to 3"},
+        {"id": "b", "answer": " " * 2**24},
+        {"id": "c", "answer": "0 to 5"},
+    ]
+    done = evaluate(recipe, lines)
+    assert done.exit_code == 0, done.output
+    assert figures(results_of(recipe), "mine")["mIoU"] == "50.00"
+    assert any(f"{path}:2: longer than 16,777,216 bytes" in note for note in results_of(recipe).notes)

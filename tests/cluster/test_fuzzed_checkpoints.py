@@ -118,5 +118,6 @@ def test_a_damaged_checkpoint_is_skipped_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)  # each is written to the disk, which may be busy
 def test_many_damaged_checkpoints_are_skipped_or_refused(tmp_path: Path) -> None:
     fuzz(tmp_path / "run", range(20_000))

@@ -113,5 +113,6 @@ def test_a_damaged_configuration_is_read_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_many_damaged_configurations_are_read_or_refused(tmp_path: Path) -> None:
     fuzz(tmp_path, range(20_000))

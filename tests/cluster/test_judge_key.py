@@ -7,9 +7,11 @@ import traceback
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from cluster.config.loading import load_config
 from cluster.errors import ConfigError
+from cluster.launch import app
 from cluster.runtime.judge_access import judge_settings
 from tests.actors.judge_server import echoes, serving
 from tests.cluster.fakes import make_config
@@ -61,6 +63,21 @@ def test_a_secret_in_the_address_is_refused_and_not_shown(recipe: Path, address:
         load_config(recipe, overrides)
     assert "judge.base_url (command line): " in str(caught.value)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("more", [[], ["judge.base_url=http://host/v1", "judge.model=m"]])
+@pytest.mark.parametrize("key", [KEY, "gsk_s3cret0", "a b"])
+def test_a_key_in_place_of_its_variable_is_neither_shown_nor_kept(
+    recipe: Path, more: list[str], key: str
+) -> None:
+    shown = CliRunner().invoke(
+        app, ["--config", str(recipe), "--dry-run", f"judge.api_key_variable={key}", *more]
+    )
+    assert shown.exit_code == 2 and "s3cret" not in shown.output
+    expected = (
+        "judge.api_key_variable (command line): must be the name of an environment variable in capitals"
+    )
+    assert expected in " ".join(shown.output.split())
 
 
 def test_a_key_that_cannot_be_sent_is_refused_by_the_name_of_its_variable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from cluster.config import TINY
-from cluster.planning.model_geometry import find_geometry, geometry
+from cluster.planning.model_geometry import CONFIG_FILE, find_geometry, geometry
 from learner.tiny_policy import build_tiny_policy
 
 # Counts of the published checkpoints' weights.
@@ -71,3 +72,38 @@ def test_a_folder_of_something_else_has_no_geometry(tmp_path: Path, content: str
 )
 def test_unknown(path: str) -> None:
     assert find_geometry(path) is None
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "[" * 100_000,
+        "{" + " " * 2**20 + "}",
+        "[]",
+        "9" * 5000,
+        '{"text_config": 5}',
+        '{"text_config": null}',
+        '{"vision_config": []}',
+        '{"vision_config": {"depth": "x"}}',
+    ],
+)
+def test_a_configuration_of_another_shape_has_no_geometry(tmp_path: Path, text: str | None) -> None:
+    """A checkpoint may come from anybody: its configuration may be a pipe, vast, deep, or of other values."""
+    path = tmp_path / CONFIG_FILE
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(text)
+    assert find_geometry(str(tmp_path)) is None
+
+
+def test_sizes_that_are_no_numbers_are_no_geometry(tmp_path: Path) -> None:
+    written = json.loads((build_tiny_policy(tmp_path / "policy") / CONFIG_FILE).read_text())
+    for value in ("9", None, [], -1, 0, 1e999, True, 10**30):
+        for key in written["text_config"]:
+            changed = written | {"text_config": written["text_config"] | {key: value}}
+            (tmp_path / CONFIG_FILE).write_text(json.dumps(changed))
+            found = find_geometry(str(tmp_path))
+            assert found is None or found.parameters > 0, (key, value)

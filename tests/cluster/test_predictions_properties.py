@@ -44,6 +44,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_line_is_read_or_told_of(path: Path, lines: list[bytes]) -> None:
     # A file that starts like a JSON list is read as one, which has no lines.
     assume(not b"\n".join(lines).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["))
+    # Lines end otherwise in UTF-16, of which the first is told alone, and in a file of carriage returns.
+    assume(not b"\n".join(lines).startswith((b"\xff\xfe", b"\xfe\xff")))
+    assume(len(lines) != 1 or b"\r" not in lines[0])
     path.write_bytes(b"\n".join(lines))
     found = read_predictions(path, [Benchmark("set", PROMPTS)])
     named = {*found.responses, *found.unusable}

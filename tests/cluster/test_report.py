@@ -24,6 +24,7 @@ from cluster.report.axes import round_ticks, spread_out
 from cluster.report.charts import Chart, Level, Series, draw_chart, fit_axes, rolling_mean
 from cluster.report.clips import choose_clips, response_html
 from cluster.report.frames import BoxTrack, Spans, frame_strip, timeline
+from cluster.report.page import page_html
 from cluster.report.run_page import report_html, write_report
 from data.prompts import THINKING
 from data.schema import Task
@@ -213,6 +214,25 @@ def test_what_the_model_wrote_cannot_break_the_page() -> None:
     html = response_html(text)
     assert "<script" not in html
     assert '<span class="think"><u>&lt;think&gt;</u>a &lt; b<u>&lt;/think&gt;</u></span>' in html
+
+
+def test_what_data_says_cannot_reorder_the_page_or_hide_in_it(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy\u202e"))
+    hidden = "\u202ex\u2066y\x1b[2J\u200b\U000e0041"
+    samples = [
+        EvalSample(
+            replace(s.prompt, question=hidden, options=(hidden, "b")), f"<answer>{hidden}</answer>", s.score
+        )
+        for s in read_eval_samples(copy, "grpo")
+        if s.score
+    ]
+    write_eval_samples(copy, "grpo", samples)
+    shown = write_report(copy).read_text(encoding="utf-8")
+    assert r"\u202ex\u2066y\x1b[2J\u200b\U000e0041" in card(shown, samples[0].prompt.id)
+    assert page_html("\ud800", "\ud800").count(r"\ud800") == 2
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]", shown
+    )
 
 
 def test_failed_clips_are_listed_and_not_shown_as_the_worst(run: Path, page: str) -> None:

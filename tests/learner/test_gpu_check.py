@@ -16,14 +16,14 @@ from rich.console import Console
 from benchmarks import gpu_check, gpu_parts
 from benchmarks.gpu_check import MINUTES, Row, check, plan, run_part, table
 from benchmarks.gpu_parts import PARTS, Part
-from benchmarks.gpu_runs import run_arguments
+from benchmarks.gpu_runs import CONFIGS, run_arguments
 from benchmarks.learner_setting import large_config, medium_config
 from cluster.config.loading import load_config
-from cluster.planning.memory_plan import memory_plan
 from cluster.planning.model_geometry import find_geometry, geometry
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-RUNS = [name for name in PARTS if name.startswith("run ")]
+# Those that start an engine.
+RUNS = [name for name in PARTS if name.startswith(("run ", "parity ", "configuration "))]
 RANKS = [name for name in PARTS if name.startswith(("rank ", "resuming"))]
 ROOT = Path(gpu_check.__file__).parents[1]
 
@@ -60,17 +60,36 @@ def test_a_rank_steps_beside_its_plan(tmp_path: Path) -> None:
 
 def test_a_rank_resumes(tmp_path: Path) -> None:
     row = run_part("resuming, AdamW fused", CPU, tmp_path, deadline_s=120)
-    assert row.figures == {"same weights after the step that follows": "yes"}, row.outcome
+    assert row.figures["state as it was written"] == "yes", row.outcome
+    assert int(row.figures["tensors of it that a step moves"]) > 2
 
 
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_a_run_is_one_that_starts_with_these_gpus(gpus: int, tmp_path: Path) -> None:
-    config = load_config(ROOT / "configs" / "local.yaml", run_arguments(gpus, CUDA, tmp_path))
+    (tmp_path / "policy").mkdir()
+    config = load_config(ROOT / CONFIGS[gpus], run_arguments(gpus, CUDA, tmp_path))
     assert config.sync_backend == ("nccl" if gpus == 2 else "gloo")
     assert config.rollout.gpus_per_worker + config.learner.gpus_per_worker <= gpus
-    found = find_geometry(config.model.path)
-    assert found is not None and memory_plan(config, found)
-    assert load_config(ROOT / "configs" / "local.yaml", run_arguments(gpus, CPU, tmp_path)).grpo.steps == 4
+    assert config.learner.freeze_vision == config.learner.offload_optimizer == (gpus == 1)
+    assert load_config(ROOT / CONFIGS[gpus], run_arguments(gpus, CPU, tmp_path)).grpo.steps == 4
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_an_engine_agrees_with_the_learner(tmp_path: Path) -> None:
+    row = run_part("parity on Model Runner V1", CPU, tmp_path, deadline_s=400)
+    log = (tmp_path / "parity-on-Model-Runner-V1.log").read_text()[-2000:]
+    assert row.outcome == "ok" and row.figures["vLLM's model runner"] == "V1", log
+    means = [float(value.split(",")[0]) for name, value in row.figures.items() if "mean" in name]
+    assert len(means) == 2 and all(1.0 <= mean < 1.0001 for mean in means)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_the_configuration_for_one_gpu_runs(tmp_path: Path) -> None:
+    row = run_part("configuration for one GPU, audited sync", CPU, tmp_path, deadline_s=500)
+    log = (tmp_path / "configuration-for-one-GPU--audited-sync.log").read_text()[-4000:]
+    assert row.outcome == "ok" and "sync" in row.figures, log
 
 
 @pytest.mark.parametrize(("config", "size"), [(medium_config(), "3b"), (large_config(), "7b")])
@@ -88,7 +107,7 @@ def test_the_geometries_are_the_published_ones(config: object, size: str) -> Non
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
-    parts = {name: Part(5, lambda device, folder: {}) for name in ("good", "bad", "slow")}
+    parts = {name: Part(5, lambda device, folder: {}) for name in ("good", "bad", "slow", "wrong")}
     monkeypatch.setattr(gpu_check, "PARTS", parts)
     return parts
 
@@ -97,6 +116,7 @@ def test_no_part_ends_the_others(
     parts: dict[str, Part], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     codes = {
+        "wrong": "pathlib.Path({result!r}).write_text(json.dumps({{'a': 'NO: 7'}}))",
         "good": "pathlib.Path({result!r}).write_text(json.dumps({{'a': '1 s'}}))",
         "bad": "raise ValueError('no kernel for this GPU')",
         "slow": "print('at it', flush=True); time.sleep(60)",
@@ -110,13 +130,14 @@ def test_no_part_ends_the_others(
 
     monkeypatch.setattr(gpu_check.subprocess, "Popen", pretend)
     parts["slow"] = Part(1, parts["slow"].figures)
-    rows = check(["bad", "slow", "good"], CPU, tmp_path)
+    rows = check(["bad", "slow", "wrong", "good"], CPU, tmp_path)
     assert [row.outcome for row in rows] == [
         "failed: ValueError: no kernel for this GPU",
         "not done in 1 s: at it",
+        "not as it must be",
         "ok",
     ]
-    assert rows[2].figures == {"a": "1 s"}
+    assert rows[3].figures == {"a": "1 s"}
 
 
 def test_when_the_time_is_over_the_rest_is_named(parts: dict[str, Part], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -249,21 +250,48 @@ def test_odd_text_passes_through(tmp_path: Path) -> None:
     assert "line 4: warning" in run.stderr
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "overwritten", "no folder"])
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "empty", "overwritten", "no folder", "full"])
 def test_a_file_that_cannot_be_used_is_one_clear_message(tmp_path: Path, kind: str) -> None:
     file = write(tmp_path, [GOOD[0]])
+    os.mkfifo(tmp_path / "pipe")
     runs = {
+        "pipe": lambda: score(tmp_path / "pipe"),
         "missing": lambda: score(tmp_path / "none.jsonl"),
         "folder": lambda: score(tmp_path),
         "empty": lambda: score(write(tmp_path, [])),
         "overwritten": lambda: score(file, "--output", str(file)),
+        "full": lambda: score(write(tmp_path, [GOOD[0]]), "--output", "/dev/full"),
         "no folder": lambda: score(file, "--output", str(tmp_path / "none" / "scores.jsonl")),
     }
     run = runs[kind]()
     assert run.returncode == 2
     assert run.stdout == ""
     assert len(run.stderr.splitlines()) == 1
-    assert str(tmp_path) in run.stderr
+    assert str(tmp_path) in run.stderr or "No space left" in run.stderr
+
+
+def test_a_line_of_a_gigabyte_is_read_past(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.jsonl"
+    with file.open("wb") as written:
+        written.write(json.dumps(GOOD[0]).encode() + b'\n{"id": "')
+        written.seek(2**30, os.SEEK_CUR)  # a hole, which takes no space on the disk
+        written.write(b"\n" + json.dumps(GOOD[1]).encode() + b"\n")
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({2**30},) * 2); "
+    command = [sys.executable, "-c", f"{limited}from rewards.score import *; typer.run(main)"]
+    run = subprocess.run([*command, "--input", str(file)], cwd=ROOT, capture_output=True, text=True)
+    assert "line 2: longer than 16,777,216 bytes (unscored)" in run.stderr
+    assert run.returncode == 1 and len(strict_json(run.stdout)) == 2
+
+
+def test_a_vast_list_is_one_clear_message(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.json"
+    with file.open("wb") as written:
+        written.write(b"[1, ")
+        written.truncate(2**31 + 1)
+    run = score(file)
+    assert run.returncode == 2 and run.stdout == ""
+    assert f"{file}: a JSON list of more than 2,147,483,648 bytes; save it as JSON Lines" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
 
 
 def test_the_help_says_where_a_benchmarks_metrics_are() -> None:

@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from data.check_config import read_specs
-from data.limits import MAX_LINE_BYTES, MAX_NESTING
+from data.limits import MAX_NESTING
 from data.readers import DatasetError, DatasetSpec, read
+from rewards.files import MAX_LINE_BYTES
 from tests.data.readers.samples import SAMPLES, SEQUENCE
 from tests.data.test_check import app
 
