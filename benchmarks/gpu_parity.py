@@ -38,7 +38,7 @@ def shallow_policy(device: torch.device, folder: Path) -> Path:
     if path.exists():
         return path
     build_tiny_policy(unfinished)
-    demo = Qwen2_5_VLConfig.from_pretrained(unfinished)
+    demo = Qwen2_5_VLConfig.from_pretrained(unfinished, trust_remote_code=False)
     config = _shallow(medium_config()) if device.type == "cuda" else tiny_config()
     for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"):
         setattr(config, name, getattr(demo, name))
@@ -105,7 +105,8 @@ def _gaps(path: Path, encoder: VideoEncoder, rollouts: list[Rollout], device: to
     from learner.rows import Row
 
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    policy = Qwen2_5_VLForConditionalGeneration.from_pretrained(path, dtype=dtype).to(device).eval()
+    policy = Qwen2_5_VLForConditionalGeneration.from_pretrained(path, dtype=dtype, trust_remote_code=False)
+    policy = policy.to(device).eval()
     scorer, gaps = ResponseScorer(policy, encoder.banned_token_ids), []
     for number, rollout in enumerate(rollouts):
         encoded = encoder.encode(rollout.prompt, _clip(number))

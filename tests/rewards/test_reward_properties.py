@@ -325,9 +325,21 @@ def test_runs_of_two_kinds_do_not_multiply(task: str, mode: Mode) -> None:
     assert seconds_to_score(responses, task, mode) < 3.0
 
 
+# So little is no cause for another look.
+QUICK_S = 0.5
+
+
 def seconds_to_score(responses: list[str], task: str, mode: Mode) -> float:
-    """Processor time; linear scans stay far below the limits asked for, a quadratic one far above."""
-    start = time.process_time()
-    for response in responses:
-        score_response(task, response, TARGETS[task], duration=30.0, mode=mode)
-    return time.process_time() - start
+    """Processor time; linear scans stay far below the limits asked for, a quadratic one far above.
+
+    The best of three: processor time too is several times as long for a moment where others take the caches.
+    """
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        for response in responses:
+            score_response(task, response, TARGETS[task], duration=30.0, mode=mode)
+        taken.append(time.process_time() - start)
+        if taken[-1] < QUICK_S:
+            break
+    return min(taken)
